@@ -1,0 +1,36 @@
+/* JSON: jansson with the few helpers that this program wants on top of it. */
+#ifndef JSON_H
+#define JSON_H
+
+#include "buf.h"
+#include "mem.h"
+
+#include <jansson.h>
+
+/* Makes jansson allocate with xmalloc. Call once, before any other use of jansson. */
+void json_setup(void);
+
+/* Parses one document that fills all of `text`. Returns a new reference, or NULL with the reason in
+ * `why` (borrowed until the next call). Strings may hold U+0000; nesting is capped by jansson at 2048. */
+CHECK_RESULT json_t *json_parse(const char *text, size_t len, const char **why);
+
+/* The member at a dotted path of object keys ("turn.error.message"), borrowed; NULL when any step is
+ * missing. JSON null is returned as such: use the json_is_* tests or the typed getters below. */
+json_t *json_at(const json_t *value, const char *path);
+
+/* Typed getters: the string (NULL if none), integer or boolean at a path, else the fallback. */
+const char *json_str_at(const json_t *value, const char *path);
+json_int_t json_int_at(const json_t *value, const char *path, json_int_t fallback);
+int json_bool_at(const json_t *value, const char *path, int fallback);
+
+/* Appends `text` as the inside of a JSON string (no quotes): `"`, `\` and controls are escaped, UTF-8 is
+ * copied. The bytes must be valid UTF-8. */
+void json_escape(struct buf *out, const char *text, size_t len);
+
+/* Appends `text` as a JSON string with its quotes. */
+void json_quote(struct buf *out, const char *text, size_t len);
+
+/* Appends the value as compact JSON. */
+void json_write(struct buf *out, const json_t *value);
+
+#endif

@@ -1,0 +1,120 @@
+/* Helpers on top of jansson. */
+#include "json.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define JSON_KEY_MAX 64
+
+void json_setup(void)
+{
+    json_set_alloc_funcs(xmalloc, free);
+}
+
+json_t *json_parse(const char *text, size_t len, const char **why)
+{
+    static json_error_t error;
+    json_t *value = json_loadb(text, len, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    if (value == NULL && why != NULL)
+        *why = error.text;
+    return value;
+}
+
+json_t *json_at(const json_t *value, const char *path)
+{
+    json_t *at = (json_t *)(uintptr_t)value;
+    while (at != NULL && *path != '\0') {
+        size_t len = strcspn(path, ".");
+        char key[JSON_KEY_MAX];
+        if (len >= sizeof(key))
+            return NULL;
+        memcpy(key, path, len);
+        key[len] = '\0';
+        at = json_object_get(at, key);
+        path += len;
+        path += *path == '.';
+    }
+    return at;
+}
+
+const char *json_str_at(const json_t *value, const char *path)
+{
+    return json_string_value(json_at(value, path));
+}
+
+json_int_t json_int_at(const json_t *value, const char *path, json_int_t fallback)
+{
+    const json_t *at = json_at(value, path);
+    return json_is_integer(at) ? json_integer_value(at) : fallback;
+}
+
+int json_bool_at(const json_t *value, const char *path, int fallback)
+{
+    const json_t *at = json_at(value, path);
+    return json_is_boolean(at) ? json_is_true(at) : fallback;
+}
+
+/* How a byte is written: 0 as it is, 'u' as \u00XX, else as a backslash and this letter. */
+static char escape_of(unsigned char c)
+{
+    switch (c) {
+    case '"':
+    case '\\':
+        return (char)c;
+    case '\b':
+        return 'b';
+    case '\f':
+        return 'f';
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return c < 0x20 ? 'u' : 0;
+    }
+}
+
+void json_escape(struct buf *out, const char *text, size_t len)
+{
+    static const char hex[] = "0123456789abcdef";
+    const char *plain = text;
+    const char *end = text + len;
+    for (const char *at = text; at < end; at++) {
+        unsigned char c = (unsigned char)*at;
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        buf_append(out, plain, (size_t)(at - plain));
+        plain = at + 1;
+        char how = escape_of(c);
+        if (how == 'u') {
+            const char code[6] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
+            buf_append(out, code, sizeof(code));
+        } else {
+            const char code[2] = { '\\', how };
+            buf_append(out, code, sizeof(code));
+        }
+    }
+    buf_append(out, plain, (size_t)(end - plain));
+}
+
+void json_quote(struct buf *out, const char *text, size_t len)
+{
+    buf_putc(out, '"');
+    json_escape(out, text, len);
+    buf_putc(out, '"');
+}
+
+static int write_piece(const char *bytes, size_t len, void *ctx)
+{
+    buf_append(ctx, bytes, len);
+    return 0;
+}
+
+void json_write(struct buf *out, const json_t *value)
+{
+    /* Cannot fail: write_piece does not, and a json_t holds only valid UTF-8. */
+    (void)json_dump_callback(value, write_piece, out, JSON_COMPACT | JSON_ENCODE_ANY);
+}
