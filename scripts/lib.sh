@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Shared set-up of scripts/up, scripts/login and scripts/test: Debian packages, npm packages, builds.
+# Shared set-up of scripts/up, scripts/login and scripts/test: Debian and npm packages, builds.
 #
 # Every check here is cheap, so that a run with nothing to do costs a fraction of a second: packages
 # are asked of dpkg once, npm of a stamp beside what it installed, the build of ninja.
@@ -115,7 +115,7 @@ run()
 setup_begin()
 {
     if ! mkdir -p -- "$ROOT/build" 2>/dev/null || [[ ! -w $ROOT/build ]]; then
-        die "cannot write to $ROOT/build: is the folder another user's? (sudo chown -R \"\$USER\" it)"
+        die "cannot write to $ROOT/build: does this folder belong to another user?"
     fi
     trap stop_heartbeat EXIT
     trap 'exit 130' INT
@@ -243,11 +243,13 @@ npm_install()
 # The worker's program itself, not the launcher that npm links: one process, and signals reach it.
 native_worker()
 {
+    local name triple
     case $(uname -m) in
-    x86_64) echo "$WORKER_DIR/node_modules/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex" ;;
-    aarch64) echo "$WORKER_DIR/node_modules/@openai/codex-linux-arm64/vendor/aarch64-unknown-linux-musl/bin/codex" ;;
+    x86_64) name=linux-x64 triple=x86_64-unknown-linux-musl ;;
+    aarch64) name=linux-arm64 triple=aarch64-unknown-linux-musl ;;
     *) die "the worker does not exist for $(uname -m); only x86_64 and aarch64" ;;
     esac
+    echo "$WORKER_DIR/node_modules/@openai/codex-$name/vendor/$triple/bin/codex"
 }
 
 # Sets and exports CODEX_BIN. An operator's own CODEX_BIN is taken as it is: no npm, no Node.js.
