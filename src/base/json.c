@@ -80,6 +80,8 @@ static char escape_of(unsigned char c)
 void json_escape(struct buf *out, const char *text, size_t len)
 {
     static const char hex[] = "0123456789abcdef";
+    if (len == 0)
+        return;
     const char *plain = text;
     const char *end = text + len;
     for (const char *at = text; at < end; at++) {

@@ -1,0 +1,57 @@
+/* Settings: environment variables, described by one table that parses, bounds, prints and checks them. */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include "mem.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum demo_mode { DEMO_OFF, DEMO_AUTO, DEMO_ON };
+enum catalog_mode { CATALOG_STRIPPED, CATALOG_BUNDLED };
+
+/* All strings are owned; an unset one is NULL. Times are milliseconds, sizes bytes. */
+struct config {
+    int64_t port;
+    char *host;
+    char *api_key; /* secret */
+    char *api_key_file;
+    char *codex_bin;
+    char *codex_home;
+    char *codex_model;
+    char *worker_config;
+    char *worker_env;
+    int64_t catalog_mode; /* enum catalog_mode */
+    int64_t demo_mode;    /* enum demo_mode */
+    int64_t max_concurrency;
+    int64_t handshake_timeout_ms;
+    int64_t rpc_timeout_ms;
+    int64_t turn_timeout_ms;
+    int64_t backoff_initial_ms;
+    int64_t backoff_max_ms;
+    int64_t stable_ms;
+    int64_t stop_eof_ms;
+    int64_t stop_term_ms;
+    int64_t drain_ms;
+    int64_t keepalive_ms;
+    int64_t body_max_bytes;
+    int64_t request_read_timeout_ms;
+    int64_t write_stall_ms;
+    int64_t stream_pending_max_bytes;
+    int64_t completion_max_bytes;
+    int64_t log_level; /* enum log_level */
+    int64_t startup_hint;
+};
+
+/* Fills `ret` from the environment. Every wrong setting is named with the reason on `complaints`, and
+ * unknown names that look like ours are warned about. Returns how many settings are wrong; `ret` must be
+ * freed with config_free in any case. */
+CHECK_RESULT int config_load(struct config *ret, FILE *complaints);
+
+void config_free(struct config *c);
+
+/* Prints the table of settings: name, default, meaning. */
+void config_help(FILE *out);
+
+#endif

@@ -1,0 +1,36 @@
+/* One chat completion on one HTTP request: carries the chat's bytes to the client as fast as it takes them, and the client's
+ * leaving back to the chat. The only caller of h2o_send for streams. */
+#ifndef EXCHANGE_H
+#define EXCHANGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct chat_options;
+struct deadlines;
+struct exchanges;
+struct st_h2o_req_t;
+struct turn_plan;
+struct turns;
+
+struct exchange_options {
+    struct deadlines *deadlines; /* borrowed */
+    uint64_t keepalive_ms;       /* 0: never */
+    uint64_t write_stall_ms;
+    size_t pending_max_bytes;
+};
+
+/* The table of exchanges that have not ended. The caller owns the result and frees it when it is empty. */
+struct exchanges *exchanges_new(const struct exchange_options *options);
+void exchanges_free(struct exchanges *all);
+size_t exchanges_count(const struct exchanges *all);
+
+/* Ends every exchange: 503 to those that wait, an error frame to those that stream. */
+void exchanges_end_all(struct exchanges *all);
+
+/* Runs the plan as a chat for the request and answers it, in any case; takes the plan. The exchange frees itself with
+ * the request, which may be as early as within this call. */
+void exchange_run(struct exchanges *all, struct st_h2o_req_t *req, const struct chat_options *chat,
+                  struct turns *turns, struct turn_plan *plan);
+
+#endif

@@ -1,0 +1,23 @@
+/* Small files: read whole, replace whole. */
+#ifndef FILE_H
+#define FILE_H
+
+#include "buf.h"
+#include "mem.h"
+
+#include <stdbool.h>
+
+bool file_exists(const char *path);
+
+/* Appends the file's content to `out`. False (errno says why) when it cannot be read or is larger than
+ * max_bytes (EFBIG). */
+CHECK_RESULT bool file_read(const char *path, struct buf *out, size_t max_bytes);
+
+/* Writes the file anew, mode 0600, so that a reader sees all of it or the old one: a temporary file beside it,
+ * fsync, rename. False with errno when any step fails; the old file is then untouched. */
+CHECK_RESULT bool file_replace(const char *path, const char *bytes, size_t len);
+
+/* Makes the folder, mode 0700, unless it is there. */
+CHECK_RESULT bool file_make_folder(const char *path);
+
+#endif

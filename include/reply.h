@@ -1,0 +1,26 @@
+/* Whole answers: a status, headers and a JSON body. Each of these functions ends the request: it may be freed inside the
+ * call, so nothing that touches it may follow. */
+#ifndef REPLY_H
+#define REPLY_H
+
+#include "api_error.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+struct st_h2o_req_t;
+
+/* Answers with the JSON value and takes the reference to it. */
+void reply_json(struct st_h2o_req_t *req, int status, json_t *value);
+
+/* Answers with the OpenAI error envelope, its retry headers, WWW-Authenticate with 401. The error is borrowed. */
+void reply_error(struct st_h2o_req_t *req, const struct api_error *error);
+
+/* Adds a header to the answer; name is a lower-case literal, the value is copied. Ends nothing. */
+void reply_header(struct st_h2o_req_t *req, const char *name, const char *value);
+
+/* Puts the envelope into every answer that h2o itself makes to a request that it rejects (413, 417, broken chunks). */
+struct st_h2o_pathconf_t;
+void reply_wrap_core_errors(struct st_h2o_pathconf_t *fallback_path);
+
+#endif

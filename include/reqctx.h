@@ -1,0 +1,34 @@
+/* What the program knows of one HTTP request beside what h2o knows: its id, its route and how it came out. It lives in the
+ * request's pool and adds the headers that every answer carries. */
+#ifndef REQCTX_H
+#define REQCTX_H
+
+#include "id.h"
+#include "turn.h"
+
+#include <stdint.h>
+
+struct st_h2o_req_t;
+
+#define REQCTX_MODEL_MAX 64
+
+struct reqctx {
+    char id[ID_SIZE];             /* "req_...": x-request-id of the answer */
+    uint64_t started_ns;          /* monotonic */
+    const char *route;            /* static: the pattern, never the path */
+    const char *error_code;       /* static; NULL: none */
+    const char *outcome;          /* static: of a chat, "stop", "client_gone", ...; NULL: none */
+    char model[REQCTX_MODEL_MAX]; /* a known one, or empty */
+    struct turn_usage usage;
+};
+
+/* Makes the context of a request; once, before anything is answered. */
+struct reqctx *reqctx_attach(struct st_h2o_req_t *req);
+
+/* The context, or NULL for a request that h2o itself rejected before any handler saw it. */
+struct reqctx *reqctx_of(struct st_h2o_req_t *req);
+
+/* Milliseconds since the request was complete. */
+int64_t reqctx_elapsed_ms(const struct reqctx *rc);
+
+#endif

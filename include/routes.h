@@ -1,0 +1,35 @@
+/* The routes of the HTTP surface, and the guards before them. */
+#ifndef ROUTES_H
+#define ROUTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct access_key;
+struct config;
+struct exchanges;
+struct st_h2o_req_t;
+struct worker;
+
+/* What handlers work with; all borrowed. */
+struct routes {
+    const struct config *config;
+    const struct access_key *key;
+    struct worker *worker;
+    struct exchanges *exchanges;
+    bool demo;     /* answers come from the embedded demo model */
+    bool draining; /* we are about to stop: not ready, and no new work */
+};
+
+/* Answers one request, now or later. */
+void routes_dispatch(struct routes *routes, struct st_h2o_req_t *req);
+
+/* ---- handlers, one file each ---- */
+
+void handle_chat_completions(struct routes *routes, struct st_h2o_req_t *req);
+void handle_models(struct routes *routes, struct st_h2o_req_t *req);
+void handle_model(struct routes *routes, struct st_h2o_req_t *req);
+void handle_readyz(struct routes *routes, struct st_h2o_req_t *req);
+void handle_livez(struct routes *routes, struct st_h2o_req_t *req);
+
+#endif

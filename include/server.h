@@ -1,0 +1,40 @@
+/* The HTTP server: listener, connections and drain. */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include "mem.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct deadlines;
+struct routes;
+struct server;
+struct uv_loop_s;
+
+struct server_options {
+    struct deadlines *deadlines; /* borrowed */
+    struct routes *routes;       /* borrowed: its `draining` is ours to set */
+    uint64_t read_timeout_ms;
+    size_t body_max_bytes;
+};
+
+/* The caller owns the result. */
+struct server *server_new(struct uv_loop_s *loop, const struct server_options *options);
+
+/* Listens on a literal address. 0, or a negative uv error code. */
+CHECK_RESULT int server_listen(struct server *server, const char *host, int port);
+
+/* The port in use, after server_listen. */
+int server_port(const struct server *server);
+
+/* Accepts no more, lets what runs finish for up to drain_ms, ends the rest, and calls `on_drained` once, never from
+ * within, when no connection is left. */
+void server_drain(struct server *server, uint64_t drain_ms, void (*on_drained)(void *ctx),
+                  void *ctx);
+
+/* After on_drained, and outside of any callback of the loop, which it runs. Safe on NULL. */
+void server_free(struct server *server);
+
+#endif

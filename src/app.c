@@ -1,0 +1,333 @@
+/* The whole program: wiring, start and stop order. */
+#include "app.h"
+
+#include "access_key.h"
+#include "config.h"
+#include "deadline.h"
+#include "exchange.h"
+#include "file.h"
+#include "launch.h"
+#include "log.h"
+#include "model_stub.h"
+#include "models.h"
+#include "routes.h"
+#include "server.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define EXIT_UNAVAILABLE 69 /* sysexits.h, as systemd and scripts know them */
+#define EXIT_SOFTWARE 70
+#define EXIT_CONFIG 78
+
+struct app {
+    const struct config *config; /* borrowed */
+    char home[PATH_MAX];
+    uv_loop_t loop;
+    uv_signal_t sigterm;
+    uv_signal_t sigint;
+    bool stopping;
+    struct buf key_text;         /* owned: secret, wiped once it was shown */
+    struct access_key *key;      /* owned */
+    struct deadlines *deadlines; /* owned */
+    struct model_stub *demo;     /* owned; NULL unless it is the source */
+    struct launch launch;        /* owned */
+    struct worker *worker;       /* owned */
+    struct exchanges *exchanges; /* owned */
+    struct routes routes;
+    struct server *server; /* owned */
+    char *url;             /* owned: of the API, once listening */
+};
+
+/* ---- before the loop: what can be wrong with the surroundings ---- */
+
+static int complain(const char *what, const char *why)
+{
+    fprintf(stderr, "codex-api: %s: %s\n", what, why);
+    return EXIT_CONFIG;
+}
+
+static int prepare_home(struct app *app)
+{
+    const char *home = app->config->codex_home;
+    if (!file_make_folder(home) || realpath(home, app->home) == NULL)
+        return complain("CODEX_HOME", strerror(errno));
+    char *workspace = xasprintf("%s/workspace", app->home);
+    bool ok = file_make_folder(workspace);
+    free(workspace);
+    return ok ? 0 : complain("CODEX_HOME/workspace", strerror(errno));
+}
+
+static int prepare_key(struct app *app)
+{
+    const struct config *c = app->config;
+    if (c->api_key != NULL) {
+        buf_puts(&app->key_text, c->api_key);
+    } else {
+        char *path =
+            c->api_key_file != NULL ? xstrdup(c->api_key_file) : xasprintf("%s/api-key", app->home);
+        char *why = NULL;
+        bool ok = access_key_from_file(path, &app->key_text, &why);
+        free(path);
+        if (!ok) {
+            int rc = complain("PROXY_API_KEY_FILE", why);
+            free(why);
+            return rc;
+        }
+    }
+    app->key = access_key_new(buf_str(&app->key_text));
+    return 0;
+}
+
+static void wipe_key(struct app *app)
+{
+    if (app->key_text.data != NULL)
+        sodium_memzero(app->key_text.data, app->key_text.cap);
+    buf_free(&app->key_text);
+}
+
+/* ---- stop: drain, then the worker, then the rest; the loop ends by itself ---- */
+
+static void close_signals(struct app *app)
+{
+    uv_close((uv_handle_t *)&app->sigterm, NULL);
+    uv_close((uv_handle_t *)&app->sigint, NULL);
+}
+
+static void on_worker_stopped(void *ctx)
+{
+    struct app *app = ctx;
+    close_signals(app);
+    model_stub_close(app->demo, NULL, NULL);
+    app->demo = NULL;
+    uv_stop(&app->loop); /* h2o's own handles would keep it running */
+}
+
+static void on_drained(void *ctx)
+{
+    struct app *app = ctx;
+    worker_stop(app->worker, on_worker_stopped, app);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct app *app = handle->data;
+    log_info("app", "signal", LOG_INT("signal", number), LOG_BOOL("again", app->stopping));
+    if (app->stopping) {
+        /* Asked twice: no more waiting. The worker sees its end of input, and its group is killed. */
+        worker_free(app->worker);
+        _exit(1);
+    }
+    app->stopping = true;
+    server_drain(app->server, (uint64_t)app->config->drain_ms, on_drained, app);
+}
+
+static void catch_signals(struct app *app)
+{
+    signal(SIGPIPE, SIG_IGN);
+    uv_signal_init(&app->loop, &app->sigterm);
+    uv_signal_init(&app->loop, &app->sigint);
+    app->sigterm.data = app->sigint.data = app;
+    uv_signal_start(&app->sigterm, on_signal, SIGTERM);
+    uv_signal_start(&app->sigint, on_signal, SIGINT);
+}
+
+/* ---- start ---- */
+
+static int start_demo(struct app *app, int *ret_port)
+{
+    const char *why = NULL;
+    const struct model_stub_options options = { .port = 0, .journal_max = 0 };
+    app->demo = model_stub_start(&app->loop, &options, &why);
+    if (app->demo == NULL)
+        return complain("demo model", why);
+    *ret_port = model_stub_port(app->demo);
+    return 0;
+}
+
+static int start_worker_side(struct app *app)
+{
+    enum launch_source source = launch_find_source(app->config, app->home);
+    int demo_port = 0;
+    if (source == LAUNCH_DEMO) {
+        int rc = start_demo(app, &demo_port);
+        if (rc != 0)
+            return rc;
+    }
+    launch_make(&app->launch, app->config, app->home, source, demo_port);
+    app->worker = worker_new(&app->loop, app->deadlines, app->config, &app->launch);
+    return 0;
+}
+
+static int start_http_side(struct app *app)
+{
+    const struct config *c = app->config;
+    const struct exchange_options exchange = {
+        .deadlines = app->deadlines,
+        .keepalive_ms = (uint64_t)c->keepalive_ms,
+        .write_stall_ms = (uint64_t)c->write_stall_ms,
+        .pending_max_bytes = (size_t)c->stream_pending_max_bytes,
+    };
+    app->exchanges = exchanges_new(&exchange);
+    app->routes = (struct routes){ .config = c,
+                                   .key = app->key,
+                                   .worker = app->worker,
+                                   .exchanges = app->exchanges,
+                                   .demo = app->launch.source == LAUNCH_DEMO };
+    const struct server_options server = {
+        .deadlines = app->deadlines,
+        .routes = &app->routes,
+        .read_timeout_ms = (uint64_t)c->request_read_timeout_ms,
+        .body_max_bytes = (size_t)c->body_max_bytes,
+    };
+    app->server = server_new(&app->loop, &server);
+    int rc = server_listen(app->server, c->host, (int)c->port);
+    if (rc == 0)
+        return 0;
+    char why[96];
+    uv_strerror_r(rc, why, sizeof(why));
+    fprintf(stderr, "codex-api: cannot listen on %s port %d: %s%s\n", c->host, (int)c->port, why,
+            rc == UV_EADDRINUSE ? "; is it running already? PORT sets another, 0 takes a free one"
+                                : "");
+    return EXIT_UNAVAILABLE;
+}
+
+/* ---- what is said on stderr, for people ---- */
+
+static void say_source(const struct app *app)
+{
+    switch (app->launch.source) {
+    case LAUNCH_DEMO:
+        fputs(
+            "codex-api: no credentials found: serving the embedded demo model '" CATALOG_DEMO_MODEL
+            "' (canned answers, no real model)\n",
+            stderr);
+        break;
+    case LAUNCH_NONE:
+        fputs(
+            "codex-api: no login, no OPENAI_API_KEY and no model provider found: the upstream will "
+            "refuse every request until there is one\n",
+            stderr);
+        break;
+    case LAUNCH_LOGIN:
+    case LAUNCH_API_KEY:
+    case LAUNCH_PROVIDER:
+        break;
+    }
+}
+
+static const char *an_example_model(const struct app *app)
+{
+    if (app->launch.source == LAUNCH_DEMO)
+        return CATALOG_DEMO_MODEL;
+    return app->config->codex_model != NULL ? app->config->codex_model : "MODEL";
+}
+
+/* A literal IPv6 address stands in brackets in a URL; one that means "all" is reached at the loopback. */
+static char *url_host(const char *host)
+{
+    if (strcmp(host, "0.0.0.0") == 0)
+        return xstrdup("127.0.0.1");
+    if (strcmp(host, "::") == 0)
+        return xstrdup("[::1]");
+    return strchr(host, ':') != NULL ? xasprintf("[%s]", host) : xstrdup(host);
+}
+
+/* Once, when the first answer can be had: the lines are there to be pasted. */
+static void on_worker_ready(void *ctx)
+{
+    struct app *app = ctx;
+    worker_on_ready(app->worker, NULL, NULL);
+    if (app->config->startup_hint != 0) {
+        const char *key = buf_str(&app->key_text);
+        const char *model = an_example_model(app);
+        fprintf(stderr, "\n  URL    %s\n  key    %s\n  model  %s%s\n\nTry it:\n\n", app->url, key,
+                model,
+                strcmp(model, "MODEL") == 0 ? " is one of those that GET /v1/models lists" : "");
+        fprintf(stderr,
+                "curl -N %s/chat/completions -H 'Authorization: Bearer %s' -H 'Content-Type: "
+                "application/json' -d '{\"model\":\"%s\",\"stream\":true,\"messages\":[{\"role\":"
+                "\"user\",\"content\":\"Say hello.\"}]}'\n\n",
+                app->url, key, model);
+    }
+    wipe_key(app);
+}
+
+static void say_listening(struct app *app)
+{
+    char *host = url_host(app->config->host);
+    app->url = xasprintf("http://%s:%d/v1", host, server_port(app->server));
+    fprintf(stderr, "listening on %s\n", app->url);
+    say_source(app);
+    free(host);
+}
+
+/* ---- the whole ---- */
+
+static int start(struct app *app)
+{
+    int rc = start_worker_side(app);
+    if (rc == 0)
+        rc = start_http_side(app);
+    if (rc != 0)
+        return rc;
+    log_info("app", "started", LOG_ID("version", CODEX_API_VERSION),
+             LOG_INT("port", server_port(app->server)),
+             LOG_ID("source", launch_source_name(app->launch.source)));
+    say_listening(app);
+    worker_on_ready(app->worker, on_worker_ready, app);
+    worker_start(app->worker);
+    return 0;
+}
+
+/* Everything that start may have made, in the opposite order; the loop runs until the last handle is closed. */
+static int tear_down(struct app *app)
+{
+    server_free(app->server);
+    exchanges_free(app->exchanges);
+    worker_free(app->worker);
+    model_stub_close(app->demo, NULL, NULL);
+    launch_free(&app->launch);
+    deadlines_free(app->deadlines);
+    uv_run(&app->loop, UV_RUN_DEFAULT);
+    return uv_loop_close(&app->loop) == 0 ? 0 : EXIT_SOFTWARE;
+}
+
+static int run_loop(struct app *app)
+{
+    uv_loop_init(&app->loop);
+    app->deadlines = deadlines_new(&app->loop);
+    catch_signals(app);
+    int rc = start(app);
+    if (rc == 0)
+        uv_run(&app->loop, UV_RUN_DEFAULT);
+    else
+        close_signals(app);
+    int closed = tear_down(app);
+    log_info("app", "stopped", LOG_INT("exit_code", rc != 0 ? rc : closed));
+    return rc != 0 ? rc : closed;
+}
+
+int app_run(const struct config *config)
+{
+    struct app *app = xcalloc(1, sizeof(*app));
+    app->config = config;
+    log_set_level((enum log_level)config->log_level);
+    int rc = prepare_home(app);
+    if (rc == 0)
+        rc = prepare_key(app);
+    if (rc == 0)
+        rc = run_loop(app);
+    wipe_key(app);
+    free(app->url);
+    access_key_free(app->key);
+    free(app);
+    return rc;
+}

@@ -1,0 +1,62 @@
+/* Errors as OpenAI clients know them. */
+#include "api_error.h"
+
+#include "json.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Length of the longest start of `text` that is at most `len` bytes and cuts no character. */
+static size_t whole_characters(const char *text, size_t len)
+{
+    while (len != 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
+        len--;
+    return len;
+}
+
+static void copy_cut(char *ret, size_t size, const char *text)
+{
+    size_t len = strlen(text);
+    if (len >= size)
+        len = whole_characters(text, size - 1);
+    memcpy(ret, text, len);
+    ret[len] = '\0';
+}
+
+void api_error_set(struct api_error *ret, int status, const char *type, const char *code,
+                   const char *param, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *message = NULL;
+    int len = vasprintf(&message, format, args);
+    va_end(args);
+    *ret = (struct api_error){ .status = status, .type = type, .code = code };
+    copy_cut(ret->param, sizeof(ret->param), param != NULL ? param : "");
+    copy_cut(ret->message, sizeof(ret->message), len >= 0 ? message : "");
+    if (len >= 0)
+        free(message);
+}
+
+static void put_nullable(struct buf *out, const char *text)
+{
+    if (text == NULL || *text == '\0')
+        buf_puts(out, "null");
+    else
+        json_quote(out, text, strlen(text));
+}
+
+void api_error_write(const struct api_error *error, struct buf *out)
+{
+    buf_puts(out, "{\"error\":{\"message\":");
+    json_quote(out, error->message, strlen(error->message));
+    buf_puts(out, ",\"type\":");
+    put_nullable(out, error->type);
+    buf_puts(out, ",\"param\":");
+    put_nullable(out, error->param);
+    buf_puts(out, ",\"code\":");
+    put_nullable(out, error->code);
+    buf_puts(out, "}}");
+}

@@ -1,0 +1,71 @@
+/* Small files: read whole, replace whole. */
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+bool file_read(const char *path, struct buf *out, size_t max_bytes)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    size_t before = out->len;
+    ssize_t n;
+    do {
+        n = read(fd, buf_reserve(out, 4096), 4096);
+        out->len += n > 0 ? (size_t)n : 0;
+    } while (n > 0 && out->len - before <= max_bytes);
+    int error = n < 0 ? errno : EFBIG;
+    close(fd);
+    if (n == 0)
+        return true;
+    out->len = before;
+    errno = error;
+    return false;
+}
+
+static bool write_all(int fd, const char *bytes, size_t len)
+{
+    while (len != 0) {
+        ssize_t n = write(fd, bytes, len);
+        if (n < 0)
+            return false;
+        bytes += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+bool file_replace(const char *path, const char *bytes, size_t len)
+{
+    char *temporary = xasprintf("%s.%ld.tmp", path, (long)getpid());
+    bool ok = false;
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        goto out;
+    ok = write_all(fd, bytes, len) && fsync(fd) == 0;
+    ok = close(fd) == 0 && ok;
+    ok = ok && rename(temporary, path) == 0;
+    if (!ok) {
+        int error = errno;
+        unlink(temporary);
+        errno = error;
+    }
+out:
+    free(temporary);
+    return ok;
+}
+
+bool file_make_folder(const char *path)
+{
+    return mkdir(path, 0700) == 0 || errno == EEXIST;
+}

@@ -1,0 +1,151 @@
+/* What the end of a turn means for the client. */
+#include "failure.h"
+
+#include "json.h"
+
+#include <string.h>
+
+#define RETRY_SOON_S 2
+
+struct failure {
+    const char *kind; /* codexErrorInfo */
+    int status;
+    const char *type;
+    const char *code;
+    const char *message;
+    int64_t retry_after_s;
+    int should_retry;
+};
+
+static const struct failure failures[] = {
+    { "contextWindowExceeded", 400, "invalid_request_error", "context_length_exceeded",
+      "The messages are longer than the context window of the model.", 0, 0 },
+    { "usageLimitExceeded", 429, "insufficient_quota", "insufficient_quota",
+      "The usage limit of the account behind this endpoint is reached.", 0, -1 },
+    { "sessionBudgetExceeded", 429, "insufficient_quota", "insufficient_quota",
+      "The budget of the account behind this endpoint is used up.", 0, -1 },
+    { "rateLimitExceeded", 429, "requests", "rate_limit_exceeded",
+      "The upstream limits the rate of requests.", RETRY_SOON_S, 0 },
+    { "flexUnavailable", 429, "requests", "rate_limit_exceeded",
+      "The upstream has no flex capacity now.", RETRY_SOON_S, 0 },
+    { "serverOverloaded", 503, "server_error", "server_overloaded", "The model is at capacity.",
+      RETRY_SOON_S, 0 },
+    { "policyCapacityUnavailable", 503, "server_error", "server_overloaded",
+      "The model is at capacity.", RETRY_SOON_S, 0 },
+    { "modelNotFound", 404, "invalid_request_error", "model_not_found",
+      "The upstream does not know the model.", 0, 0 },
+    { "unauthorized", 503, "server_error", "upstream_auth",
+      "The login of this endpoint at its upstream is not accepted; its operator must log in.", 60,
+      -1 },
+    { "cyberPolicy", 400, "invalid_request_error", "invalid_prompt",
+      "The upstream refused the prompt by its policy.", 0, 0 },
+    { "misalignmentPolicyViolation", 400, "invalid_request_error", "invalid_prompt",
+      "The upstream refused the prompt by its policy.", 0, 0 },
+    { "inferenceHookDenied", 400, "invalid_request_error", "invalid_prompt",
+      "The upstream refused the prompt by its policy.", 0, 0 },
+    { "badRequest", 400, "invalid_request_error", NULL, "The upstream refused the request.", 0, 0 },
+};
+
+/* For an inner HTTP status of the upstream, and for everything that has no row above. */
+static const struct failure upstream_rate = { NULL,
+                                              429,
+                                              "requests",
+                                              "rate_limit_exceeded",
+                                              "The upstream limits the rate of requests.",
+                                              RETRY_SOON_S,
+                                              0 };
+static const struct failure upstream_broke = {
+    NULL, 502, "server_error", "upstream_error", "The upstream failed to answer.", 0, 0
+};
+static const struct failure timed_out = {
+    NULL, 504, "server_error", "upstream_timeout", "The upstream took too long to answer.", 0, 0
+};
+static const struct failure worker_lost = {
+    NULL, 502, "server_error", "worker_lost", "The worker went away while it was answering.", 1, 0
+};
+
+static void fill(struct api_error *ret, const struct failure *f)
+{
+    api_error_set(ret, f->status, f->type, f->code, NULL, "%s", f->message);
+    ret->retry_after_s = f->retry_after_s;
+    ret->should_retry = f->should_retry;
+}
+
+static const struct failure *find(const char *kind)
+{
+    for (size_t i = 0; kind != NULL && i < sizeof(failures) / sizeof(failures[0]); i++)
+        if (strcmp(failures[i].kind, kind) == 0)
+            return &failures[i];
+    return NULL;
+}
+
+static const struct failure *by_http_status(int status)
+{
+    if (status == 429)
+        return &upstream_rate;
+    if (status == 401 || status == 403)
+        return find("unauthorized");
+    return &upstream_broke;
+}
+
+/* The upstream cut the answer short and said so; the worker passes that on only as text. */
+static const char *incomplete_reason(const char *message)
+{
+    static const struct {
+        const char *text;
+        const char *finish_reason;
+    } reasons[] = {
+        { "Incomplete response returned, reason: max_output_tokens", "length" },
+        { "Incomplete response returned, reason: content_filter", "content_filter" },
+    };
+    for (size_t i = 0; message != NULL && i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (strstr(message, reasons[i].text) != NULL)
+            return reasons[i].finish_reason;
+    return NULL;
+}
+
+/* A 400 of the upstream comes as its whole body: an OpenAI error envelope, which was written for the client. */
+static bool fill_from_body(struct api_error *ret, const char *message)
+{
+    json_t *body = message != NULL ? json_parse(message, strlen(message), NULL) : NULL;
+    const char *text = json_str_at(body, "error.message");
+    if (text != NULL)
+        api_error_bad(ret, NULL, json_str_at(body, "error.param"), "%s", text);
+    json_decref(body);
+    return text != NULL;
+}
+
+static void fill_failed(struct api_error *ret, const struct turn_end *end)
+{
+    const struct failure *row = find(end->kind);
+    if (row != NULL)
+        fill(ret, row);
+    else if (end->http_status != 0)
+        fill(ret, by_http_status(end->http_status));
+    else if (!fill_from_body(ret, end->message))
+        fill(ret, &upstream_broke);
+}
+
+const char *failure_finish_reason(const struct turn_end *end, struct api_error *ret_error)
+{
+    const char *reason = NULL;
+    switch (end->outcome) {
+    case TURN_COMPLETED:
+        return "stop";
+    case TURN_FAILED:
+        reason = incomplete_reason(end->message);
+        if (reason == NULL)
+            fill_failed(ret_error, end);
+        return reason;
+    case TURN_INTERRUPTED:
+        fill(ret_error, &upstream_broke);
+        return NULL;
+    case TURN_TIMED_OUT:
+        fill(ret_error, &timed_out);
+        return NULL;
+    case TURN_LOST:
+        fill(ret_error, &worker_lost);
+        return NULL;
+    }
+    return NULL;
+}

@@ -1,0 +1,259 @@
+/* Settings: one table that parses, bounds, prints and checks them. */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern char **environ;
+
+enum setting_type { TEXT, SECRET, COUNT, MILLIS, BYTES, CHOICE };
+
+struct setting {
+    const char *name;
+    enum setting_type type;
+    size_t offset; /* of the field in struct config */
+    const char *fallback;
+    int64_t min;
+    int64_t max;
+    const char *const *choices; /* NULL-terminated, for CHOICE: the value is the index */
+    const char *help;
+};
+
+#define FIELD(name) offsetof(struct config, name)
+#define MINUTE INT64_C(60000)
+#define HOUR (60 * MINUTE)
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+
+static const char *const catalog_choices[] = { "stripped", "bundled", NULL };
+static const char *const demo_choices[] = { "off", "auto", "on", NULL };
+static const char *const level_choices[] = { "debug", "info", "warn", "error", NULL };
+static const char *const switch_choices[] = { "0", "1", NULL };
+
+/* h2o moves a request that reaches 32 MiB into a temporary file; prompts never touch the disk, so the
+ * body limit stays below. */
+#define BODY_LIMIT_MAX (31 * MIB)
+
+static const struct setting settings[] = {
+    { "PORT", COUNT, FIELD(port), "11435", 0, 65535, NULL,
+      "TCP port to listen on; 0 takes a free one" },
+    { "PROXY_HOST", TEXT, FIELD(host), "127.0.0.1", 0, 0, NULL,
+      "address to listen on: an IPv4 or IPv6 literal" },
+    { "PROXY_API_KEY", SECRET, FIELD(api_key), NULL, 0, 0, NULL,
+      "bearer key that clients must send; unset: the one in PROXY_API_KEY_FILE" },
+    { "PROXY_API_KEY_FILE", TEXT, FIELD(api_key_file), NULL, 0, 0, NULL,
+      "file with the bearer key, made with a random key (mode 0600) if missing; unset: "
+      "CODEX_HOME/api-key" },
+    { "CODEX_BIN", TEXT, FIELD(codex_bin), "codex", 0, 0, NULL,
+      "the native codex binary to run as the worker" },
+    { "CODEX_HOME", TEXT, FIELD(codex_home), ".codex-api", 0, 0, NULL,
+      "run-time home: the worker's login and configuration, the key file, the model catalog" },
+    { "CODEX_MODEL", TEXT, FIELD(codex_model), NULL, 0, 0, NULL,
+      "a model id that is served beside those the worker lists, for providers of your own" },
+    { "WORKER_CONFIG", TEXT, FIELD(worker_config), NULL, 0, 0, NULL,
+      "configuration of the worker: lines of key=value (TOML), passed as -c after our own" },
+    { "WORKER_ENV", TEXT, FIELD(worker_env), NULL, 0, 0, NULL,
+      "names of further environment variables that the worker may see, separated by commas" },
+    { "WORKER_MODEL_CATALOG", CHOICE, FIELD(catalog_mode), "stripped", 0, 0, catalog_choices,
+      "stripped: models take client tools and messages as they are; bundled: the worker's own "
+      "catalog, untouched" },
+    { "DEMO_MODEL", CHOICE, FIELD(demo_mode), "off", 0, 0, demo_choices,
+      "the embedded demo model; auto: when there is no login, no OPENAI_API_KEY and no model "
+      "provider in CODEX_HOME/config.toml or WORKER_CONFIG" },
+    { "WORKER_MAX_CONCURRENCY", COUNT, FIELD(max_concurrency), "32", 1, 1024, NULL,
+      "turns that run in the worker at once; more are answered 429" },
+    { "WORKER_HANDSHAKE_TIMEOUT_MS", MILLIS, FIELD(handshake_timeout_ms), "15000", 10, HOUR, NULL,
+      "a worker that has not answered the handshake by then is replaced" },
+    { "WORKER_RPC_TIMEOUT_MS", MILLIS, FIELD(rpc_timeout_ms), "30000", 10, HOUR, NULL,
+      "deadline of one request to the worker" },
+    { "WORKER_TURN_TIMEOUT_MS", MILLIS, FIELD(turn_timeout_ms), "600000", 10, 24 * HOUR, NULL,
+      "deadline of one whole turn; 504 or an error frame after it" },
+    { "WORKER_BACKOFF_INITIAL_MS", MILLIS, FIELD(backoff_initial_ms), "250", 1, HOUR, NULL,
+      "longest pause before the first restart; doubles with each failure in a row" },
+    { "WORKER_BACKOFF_MAX_MS", MILLIS, FIELD(backoff_max_ms), "5000", 1, HOUR, NULL,
+      "longest pause before any restart" },
+    { "WORKER_STABLE_MS", MILLIS, FIELD(stable_ms), "30000", 1, HOUR, NULL,
+      "a worker that was ready for this long has its failures forgiven" },
+    { "WORKER_STOP_EOF_MS", MILLIS, FIELD(stop_eof_ms), "2000", 1, HOUR, NULL,
+      "stop ladder: time after end of input before SIGTERM" },
+    { "WORKER_STOP_TERM_MS", MILLIS, FIELD(stop_term_ms), "5000", 1, HOUR, NULL,
+      "stop ladder: time after SIGTERM before SIGKILL" },
+    { "WORKER_DRAIN_MS", MILLIS, FIELD(drain_ms), "10000", 0, HOUR, NULL,
+      "at SIGTERM, time for requests in flight to finish" },
+    { "SSE_KEEPALIVE_MS", MILLIS, FIELD(keepalive_ms), "15000", 0, HOUR, NULL,
+      "a stream silent for this long gets a comment line; 0: never" },
+    { "MAX_BODY_BYTES", BYTES, FIELD(body_max_bytes), "16777216", KIB, BODY_LIMIT_MAX, NULL,
+      "largest request body; 413 above" },
+    { "REQUEST_READ_TIMEOUT_MS", MILLIS, FIELD(request_read_timeout_ms), "60000", 100, HOUR, NULL,
+      "time to send a request's head and body, and idle time of a kept-alive connection" },
+    { "WRITE_STALL_MS", MILLIS, FIELD(write_stall_ms), "30000", 10, HOUR, NULL,
+      "a client that takes no byte for this long is cut off" },
+    { "STREAM_PENDING_MAX_BYTES", BYTES, FIELD(stream_pending_max_bytes), "8388608", 4 * KIB,
+      1024 * MIB, NULL, "unsent bytes of one stream before its slow client is cut off" },
+    { "COMPLETION_MAX_BYTES", BYTES, FIELD(completion_max_bytes), "67108864", 4 * KIB, 1024 * MIB,
+      NULL, "longest answer that is collected for a request without stream" },
+    { "LOG_LEVEL", CHOICE, FIELD(log_level), "info", 0, 0, level_choices,
+      "least level that is logged" },
+    { "STARTUP_HINT", CHOICE, FIELD(startup_hint), "0", 0, 0, switch_choices,
+      "1: print the URL, the key and a curl line on stderr once listening" },
+};
+
+#define SETTING_COUNT (sizeof(settings) / sizeof(settings[0]))
+
+static char **text_field(struct config *c, const struct setting *s)
+{
+    return (char **)(void *)((char *)c + s->offset);
+}
+
+static int64_t *number_field(struct config *c, const struct setting *s)
+{
+    return (int64_t *)(void *)((char *)c + s->offset);
+}
+
+static bool is_text(const struct setting *s)
+{
+    return s->type == TEXT || s->type == SECRET;
+}
+
+static void print_choices(FILE *out, const struct setting *s)
+{
+    for (size_t i = 0; s->choices[i] != NULL; i++)
+        fprintf(out, "%s%s", i == 0 ? "" : ", ", s->choices[i]);
+}
+
+static bool parse_choice(const struct setting *s, const char *value, int64_t *ret, FILE *complaints)
+{
+    for (size_t i = 0; s->choices[i] != NULL; i++) {
+        if (strcmp(value, s->choices[i]) == 0) {
+            *ret = (int64_t)i;
+            return true;
+        }
+    }
+    fprintf(complaints, "%s: must be one of ", s->name);
+    print_choices(complaints, s);
+    fputc('\n', complaints);
+    return false;
+}
+
+static bool parse_number(const struct setting *s, const char *value, int64_t *ret, FILE *complaints)
+{
+    char *end = NULL;
+    errno = 0;
+    long long number = strtoll(value, &end, 10);
+    bool digits = value[0] >= '0' && value[0] <= '9' && *end == '\0';
+    if (!digits || errno != 0 || number < s->min || number > s->max) {
+        fprintf(complaints, "%s: must be a whole number from %" PRId64 " to %" PRId64 "\n", s->name,
+                s->min, s->max);
+        return false;
+    }
+    *ret = number;
+    return true;
+}
+
+/* An empty variable is an unset one: compose files and unit files cannot leave one out. */
+static bool load_one(struct config *c, const struct setting *s, FILE *complaints)
+{
+    const char *value = getenv(s->name);
+    if (value == NULL || *value == '\0')
+        value = s->fallback;
+    if (is_text(s)) {
+        *text_field(c, s) = value != NULL ? xstrdup(value) : NULL;
+        return true;
+    }
+    if (s->type == CHOICE)
+        return parse_choice(s, value, number_field(c, s), complaints);
+    return parse_number(s, value, number_field(c, s), complaints);
+}
+
+static bool known(const char *name, size_t len)
+{
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        if (strlen(settings[i].name) == len && memcmp(settings[i].name, name, len) == 0)
+            return true;
+    return false;
+}
+
+/* A misspelt setting would silently do nothing: warn about names that only we could have. */
+static void warn_unknown(FILE *complaints)
+{
+    static const char *const prefixes[] = { "PROXY_", "WORKER_", "SSE_", "CODEX_API_" };
+    for (char **var = environ; *var != NULL; var++) {
+        size_t len = strcspn(*var, "=");
+        for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+            if (strncmp(*var, prefixes[i], strlen(prefixes[i])) == 0 && !known(*var, len))
+                fprintf(complaints, "warning: %.*s is not a setting of codex-api\n", (int)len,
+                        *var);
+    }
+}
+
+static int check_together(const struct config *c, FILE *complaints)
+{
+    int wrong = 0;
+    if (c->backoff_max_ms < c->backoff_initial_ms) {
+        fputs("WORKER_BACKOFF_MAX_MS: must not be below WORKER_BACKOFF_INITIAL_MS\n", complaints);
+        wrong++;
+    }
+    if (c->api_key != NULL && strlen(c->api_key) < 8) {
+        fputs("PROXY_API_KEY: must have at least 8 characters\n", complaints);
+        wrong++;
+    }
+    for (const char *p = c->api_key; p != NULL && *p != '\0'; p++) {
+        if (*p <= ' ' || *p > '~') {
+            fputs("PROXY_API_KEY: must be printable ASCII without spaces\n", complaints);
+            return wrong + 1;
+        }
+    }
+    return wrong;
+}
+
+int config_load(struct config *ret, FILE *complaints)
+{
+    int wrong = 0;
+    *ret = (struct config){ .port = 0 };
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        wrong += load_one(ret, &settings[i], complaints) ? 0 : 1;
+    wrong += check_together(ret, complaints);
+    warn_unknown(complaints);
+    return wrong;
+}
+
+void config_free(struct config *c)
+{
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const struct setting *s = &settings[i];
+        if (!is_text(s))
+            continue;
+        char **field = text_field(c, s);
+        if (s->type == SECRET && *field != NULL)
+            sodium_memzero(*field, strlen(*field));
+        free(*field);
+        *field = NULL;
+    }
+}
+
+static void print_range(FILE *out, const struct setting *s)
+{
+    static const char *const units[] = { [COUNT] = "", [MILLIS] = " ms", [BYTES] = " bytes" };
+    if (s->type == CHOICE) {
+        fputs(" [", out);
+        print_choices(out, s);
+        fputc(']', out);
+    } else if (!is_text(s)) {
+        fprintf(out, " [%" PRId64 " to %" PRId64 "%s]", s->min, s->max, units[s->type]);
+    }
+}
+
+void config_help(FILE *out)
+{
+    fputs("Settings (environment variables; an empty one counts as unset):\n", out);
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const struct setting *s = &settings[i];
+        fprintf(out, "  %s (default: %s)", s->name, s->fallback != NULL ? s->fallback : "unset");
+        print_range(out, s);
+        fprintf(out, "\n      %s\n", s->help);
+    }
+}

@@ -1,0 +1,290 @@
+/* One chat completion on one HTTP request. */
+#include "exchange.h"
+
+#include "chat.h"
+#include "deadline.h"
+#include "log.h"
+#include "mem.h"
+#include "reply.h"
+#include "reqctx.h"
+#include "watch.h"
+
+#include <assert.h>
+#include <h2o.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct exchanges {
+    struct exchange_options options;
+    struct exchange *first; /* linked: each lives in its request's pool */
+    size_t count;
+};
+
+struct exchange {
+    h2o_generator_t super; /* first member: h2o hands this pointer back */
+    struct exchanges *all; /* borrowed; NULL once released */
+    struct exchange *prev; /* linked */
+    struct exchange *next; /* linked */
+    h2o_req_t *req;        /* borrowed: outlives us, as we lie in its pool */
+    struct reqctx *rc;     /* borrowed */
+    struct chat *chat;     /* owned; NULL once the client left */
+    struct watch *watch;   /* owned; frees itself in its close callback */
+    struct buf sending;    /* owned: in flight, must stay put until h2o asks for more */
+    struct deadline keepalive;
+    struct deadline stall;
+    bool stream;
+    bool started;  /* the head is on its way: the status can change no more */
+    bool inflight; /* h2o has a write of ours */
+    bool done;     /* the last h2o_send was called, or another answer took our place */
+};
+
+struct exchanges *exchanges_new(const struct exchange_options *options)
+{
+    struct exchanges *all = xcalloc(1, sizeof(*all));
+    all->options = *options;
+    return all;
+}
+
+void exchanges_free(struct exchanges *all)
+{
+    assert(all == NULL || all->first == NULL);
+    free(all);
+}
+
+size_t exchanges_count(const struct exchanges *all)
+{
+    return all->count;
+}
+
+/* Lets go of all but the memory, which goes with the request's pool. Called by h2o when it stops us, and when the pool is
+ * cleared. */
+static void release(struct exchange *x)
+{
+    struct exchanges *all = x->all;
+    if (all == NULL)
+        return;
+    x->all = NULL;
+    x->done = true;
+    if (x->prev != NULL)
+        x->prev->next = x->next;
+    else
+        all->first = x->next;
+    if (x->next != NULL)
+        x->next->prev = x->prev;
+    all->count--;
+    deadline_clear(all->options.deadlines, &x->keepalive);
+    deadline_clear(all->options.deadlines, &x->stall);
+    chat_free(x->chat);
+    x->chat = NULL;
+    watch_free(x->watch);
+    buf_free(&x->sending);
+}
+
+static void on_dispose(void *memory)
+{
+    release(memory);
+}
+
+/* The connection failed under a write of ours. */
+static void on_stop(h2o_generator_t *self, h2o_req_t *req)
+{
+    (void)req;
+    struct exchange *x = (struct exchange *)(void *)self;
+    if (x->rc->outcome == NULL)
+        x->rc->outcome = "client_gone";
+    release(x);
+}
+
+/* ---- the client's side goes wrong ---- */
+
+static void on_client_left(void *ctx)
+{
+    struct exchange *x = ctx;
+    bool was_done = x->done;
+    watch_cut(x->watch);
+    if (was_done || x->all == NULL)
+        return; /* h2o finds the connection broken by itself */
+    x->done = true;
+    x->rc->outcome = "client_gone";
+    chat_free(x->chat);
+    x->chat = NULL;
+    deadline_clear(x->all->options.deadlines, &x->keepalive);
+    if (x->inflight)
+        return; /* the write fails and h2o calls on_stop */
+    if (!x->started) {
+        x->req->res.status = 499;
+        x->req->res.reason = "Client Closed Request";
+        h2o_start_response(x->req, &x->super);
+    }
+    h2o_send(x->req, NULL, 0, H2O_SEND_STATE_ERROR);
+}
+
+/* The client is there but takes nothing. With a write in flight, cutting the connection is enough: h2o calls on_stop. */
+static void cut_off(struct exchange *x, const char *why)
+{
+    log_warn("http", "client_cut_off", LOG_ID("request_id", x->rc->id), LOG_ID("reason", why));
+    x->rc->outcome = why;
+    watch_cut(x->watch);
+}
+
+static void on_stall(struct deadline *d)
+{
+    cut_off(deadline_owner(d, struct exchange, stall), "write_stall");
+}
+
+/* ---- to the client ---- */
+
+static void start_response(struct exchange *x)
+{
+    h2o_req_t *req = x->req;
+    x->started = true;
+    req->res.status = 200;
+    req->res.reason = "OK";
+    if (x->stream) {
+        reply_header(req, "content-type", "text/event-stream; charset=utf-8");
+        reply_header(req, "cache-control", "no-cache");
+        reply_header(req, "x-accel-buffering", "no");
+        if (req->version < 0x101) /* no chunks in 1.0: only the close tells the end */
+            req->http1_is_persistent = 0;
+    } else {
+        reply_header(req, "content-type", "application/json");
+        req->res.content_length = x->sending.len;
+    }
+    h2o_start_response(req, &x->super);
+}
+
+static void note_result(struct exchange *x)
+{
+    const struct api_error *error = chat_error(x->chat);
+    const char *finish = chat_finish_reason(x->chat);
+    x->rc->usage = *chat_usage(x->chat);
+    x->rc->outcome = error->status != 0 ? "error" : finish;
+    x->rc->error_code = error->code;
+}
+
+static void answer_error(struct exchange *x)
+{
+    const struct api_error error = *chat_error(x->chat);
+    note_result(x);
+    x->done = true;
+    deadline_clear(x->all->options.deadlines, &x->keepalive);
+    reply_error(x->req, &error);
+}
+
+static void on_keepalive(struct deadline *d);
+
+static void arm_keepalive(struct exchange *x)
+{
+    const struct exchange_options *o = &x->all->options;
+    if (x->stream && o->keepalive_ms != 0)
+        deadline_set(o->deadlines, &x->keepalive, o->keepalive_ms, on_keepalive);
+}
+
+/* The only caller of h2o_send while all is well. May free x: nothing follows the call. */
+static void flush(struct exchange *x)
+{
+    if (x->done || x->inflight || chat_state(x->chat) == CHAT_WAITING)
+        return;
+    if (chat_state(x->chat) == CHAT_FAILED) {
+        answer_error(x);
+        return;
+    }
+    bool last = chat_state(x->chat) == CHAT_ENDED;
+    buf_clear(&x->sending);
+    chat_pull(x->chat, &x->sending);
+    if (x->sending.len == 0 && !last)
+        return; /* an empty send in progress would spin in h2o */
+    if (!x->started)
+        start_response(x);
+    x->inflight = true;
+    deadline_set(x->all->options.deadlines, &x->stall, x->all->options.write_stall_ms, on_stall);
+    if (last) {
+        note_result(x);
+        x->done = true;
+        deadline_clear(x->all->options.deadlines, &x->keepalive);
+    } else {
+        arm_keepalive(x);
+    }
+    h2o_iovec_t v = h2o_iovec_init(x->sending.data, x->sending.len);
+    h2o_send(x->req, &v, v.len != 0, last ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
+}
+
+static void on_proceed(h2o_generator_t *self, h2o_req_t *req)
+{
+    (void)req;
+    struct exchange *x = (struct exchange *)(void *)self;
+    x->inflight = false;
+    deadline_clear(x->all->options.deadlines, &x->stall);
+    flush(x);
+}
+
+static void on_keepalive(struct deadline *d)
+{
+    struct exchange *x = deadline_owner(d, struct exchange, keepalive);
+    arm_keepalive(x);
+    chat_keepalive(x->chat);
+}
+
+static void on_chat_output(void *ctx)
+{
+    struct exchange *x = ctx;
+    if (x->inflight && x->stream && !x->done &&
+        chat_pending(x->chat) > x->all->options.pending_max_bytes) {
+        cut_off(x, "slow_client");
+        return;
+    }
+    flush(x);
+}
+
+/* ---- public ---- */
+
+static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
+                                     const struct chat_options *chat)
+{
+    struct exchange *x = h2o_mem_alloc_shared(&req->pool, sizeof(*x), on_dispose);
+    *x = (struct exchange){ .super = { .proceed = on_proceed, .stop = on_stop },
+                            .all = all,
+                            .next = all->first,
+                            .req = req,
+                            .rc = reqctx_of(req),
+                            .stream = chat->stream };
+    if (all->first != NULL)
+        all->first->prev = x;
+    all->first = x;
+    all->count++;
+    x->chat = chat_new(chat, on_chat_output, x);
+    return x;
+}
+
+void exchange_run(struct exchanges *all, h2o_req_t *req, const struct chat_options *chat,
+                  struct turns *turns, struct turn_plan *plan)
+{
+    struct exchange *x = exchange_new(all, req, chat);
+    if (!chat_begin(x->chat, turns, plan)) {
+        struct api_error error;
+        api_error_set(&error, 503, "server_error", "worker_not_ready", NULL,
+                      "The worker is not ready.");
+        error.retry_after_s = 1;
+        x->done = true;
+        reply_error(req, &error);
+        return;
+    }
+    x->watch = watch_new(req, on_client_left, x);
+    arm_keepalive(x);
+}
+
+/* Ending an exchange may release it, so the list is read anew after each. */
+void exchanges_end_all(struct exchanges *all)
+{
+    struct api_error error;
+    api_error_set(&error, 503, "server_error", "shutting_down", NULL,
+                  "The server is shutting down.");
+    error.retry_after_s = 1;
+    struct exchange *x = all->first;
+    while (x != NULL) {
+        bool open = !x->done && chat_state(x->chat) < CHAT_ENDED;
+        if (open)
+            chat_abort(x->chat, &error);
+        x = open ? all->first : x->next;
+    }
+}

@@ -1,0 +1,126 @@
+/* POST /v1/chat/completions. */
+#include "chat.h"
+#include "chat_request.h"
+#include "clock.h"
+#include "config.h"
+#include "exchange.h"
+#include "models.h"
+#include "plan.h"
+#include "reply.h"
+#include "reqctx.h"
+#include "routes.h"
+#include "worker.h"
+
+#include <h2o.h>
+#include <stdio.h>
+
+#define FINGERPRINT_MAX 96
+
+static bool is_json(h2o_iovec_t type)
+{
+    static const char json[] = "application/json";
+    size_t len = sizeof(json) - 1;
+    return type.len >= len && h2o_lcstris(type.base, len, json, len) &&
+           (type.len == len || type.base[len] == ';' || type.base[len] == ' ');
+}
+
+/* Clients that name no type mean JSON. */
+static bool check_media(h2o_req_t *req, struct api_error *error)
+{
+    ssize_t type = h2o_find_header(&req->headers, H2O_TOKEN_CONTENT_TYPE, -1);
+    ssize_t encoding = h2o_find_header(&req->headers, H2O_TOKEN_CONTENT_ENCODING, -1);
+    bool ok = (type == -1 || is_json(req->headers.entries[type].value)) && encoding == -1;
+    if (!ok)
+        api_error_set(error, 415, "invalid_request_error", "unsupported_content_type", NULL,
+                      "The body must be application/json without a content encoding.");
+    return ok;
+}
+
+static bool check_ready(const struct routes *routes, struct api_error *error)
+{
+    struct supervisor_status status;
+    worker_status(routes->worker, &status);
+    if (routes->draining) {
+        api_error_set(error, 503, "server_error", "shutting_down", NULL,
+                      "The server is shutting down.");
+        error->retry_after_s = 1;
+        return false;
+    }
+    if (status.state == SUP_READY)
+        return true;
+    api_error_set(error, 503, "server_error", "worker_not_ready", NULL,
+                  "The worker is not ready: it is %s.", sup_state_name(status.state));
+    error->retry_after_s = 1 + (int64_t)status.backoff_remaining_ms / 1000;
+    return false;
+}
+
+static bool check_model(const struct routes *routes, const char *model, struct api_error *error)
+{
+    if (models_has(worker_models(routes->worker), model))
+        return true;
+    api_error_set(error, 404, "invalid_request_error", "model_not_found", "model",
+                  "The model does not exist, or this endpoint does not serve it. GET /v1/models "
+                  "lists those it serves.");
+    return false;
+}
+
+static bool check_room(const struct routes *routes, struct api_error *error)
+{
+    if (turns_active(worker_turns(routes->worker)) < (size_t)routes->config->max_concurrency)
+        return true;
+    api_error_set(error, 429, "requests", "proxy_queue_full", NULL,
+                  "This endpoint is busy: all of its turns are taken.");
+    error->retry_after_s = 1;
+    return false;
+}
+
+/* What a client may take for "the same backend": this program and that worker. */
+static void make_fingerprint(const struct routes *routes, char ret[FINGERPRINT_MAX])
+{
+    snprintf(ret, FINGERPRINT_MAX, "fp_codex-api-%s_codex-%s", CODEX_API_VERSION,
+             worker_codex_version(routes->worker));
+}
+
+static void run(struct routes *routes, h2o_req_t *req, struct reqctx *rc,
+                const struct chat_request *request)
+{
+    char id[ID_SIZE];
+    char fingerprint[FINGERPRINT_MAX];
+    struct turn_plan plan;
+    id_make(id, "chatcmpl-");
+    make_fingerprint(routes, fingerprint);
+    plan_make(&plan, request);
+    snprintf(rc->model, sizeof(rc->model), "%s", request->model);
+    if (request->ignored.len != 0) {
+        h2o_iovec_t names = h2o_strdup(&req->pool, request->ignored.data, request->ignored.len);
+        reply_header(req, "x-codex-api-ignored", names.base);
+    }
+    const struct chat_options options = {
+        .id = id,
+        .model = request->model,
+        .fingerprint = fingerprint,
+        .created = clock_wall_ms() / 1000,
+        .stream = request->stream,
+        .include_usage = request->include_usage,
+        .completion_max_bytes = (size_t)routes->config->completion_max_bytes,
+    };
+    exchange_run(routes->exchanges, req, &options, worker_turns(routes->worker), &plan);
+}
+
+void handle_chat_completions(struct routes *routes, h2o_req_t *req)
+{
+    struct reqctx *rc = reqctx_of(req);
+    struct api_error error;
+    struct chat_request request = { .root = NULL };
+    bool ok = check_media(req, &error) &&
+              chat_request_parse(&request, req->entity.base, req->entity.len, &error) &&
+              check_ready(routes, &error) && check_model(routes, request.model, &error) &&
+              check_room(routes, &error);
+    if (ok) {
+        run(routes, req, rc, &request);
+    } else {
+        rc->error_code = error.code;
+        reply_error(req, &error);
+    }
+    chat_request_free(&request);
+}

@@ -1,0 +1,37 @@
+/* Health for probes: cheap, from the supervisor's state alone. */
+#include "reply.h"
+#include "routes.h"
+#include "worker.h"
+
+static json_t *describe(const struct routes *routes, bool ready)
+{
+    struct supervisor_status s;
+    worker_status(routes->worker, &s);
+    json_t *body = json_pack(
+        "{s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "status", ready ? "ok" : "unavailable",
+        "worker_state", sup_state_name(s.state), "draining", routes->draining, "restart_streak",
+        (json_int_t)s.restart_streak, "restarts", (json_int_t)s.restarts, "backoff_remaining_ms",
+        (json_int_t)s.backoff_remaining_ms, "worker_uptime_ms", (json_int_t)s.uptime_ms);
+    json_object_set_new(body, "last_exit_code",
+                        s.has_exited ? json_integer((json_int_t)s.last_exit_code) : json_null());
+    json_object_set_new(body, "last_exit_signal",
+                        s.has_exited ? json_integer(s.last_exit_signal) : json_null());
+    json_object_set_new(body, "last_failure",
+                        s.last_reason != NULL ? json_string(s.last_reason) : json_null());
+    json_object_set_new(body, "codex_version", json_string(worker_codex_version(routes->worker)));
+    return body;
+}
+
+void handle_readyz(struct routes *routes, struct st_h2o_req_t *req)
+{
+    bool ready = worker_ready(routes->worker) && !routes->draining;
+    reply_header(req, "cache-control", "no-store");
+    reply_json(req, ready ? 200 : 503, describe(routes, ready));
+}
+
+void handle_livez(struct routes *routes, struct st_h2o_req_t *req)
+{
+    (void)routes;
+    reply_header(req, "cache-control", "no-store");
+    reply_json(req, 200, json_pack("{s:s}", "status", "ok"));
+}

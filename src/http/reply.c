@@ -1,0 +1,144 @@
+/* Whole answers: a status, headers and a JSON body. */
+#include "reply.h"
+
+#include "id.h"
+#include "json.h"
+
+#include <h2o.h>
+#include <stdio.h>
+
+static const char *reason_of(int status)
+{
+    static const struct {
+        int status;
+        const char *reason;
+    } reasons[] = {
+        { 200, "OK" },
+        { 400, "Bad Request" },
+        { 401, "Unauthorized" },
+        { 403, "Forbidden" },
+        { 404, "Not Found" },
+        { 405, "Method Not Allowed" },
+        { 408, "Request Timeout" },
+        { 413, "Payload Too Large" },
+        { 415, "Unsupported Media Type" },
+        { 417, "Expectation Failed" },
+        { 429, "Too Many Requests" },
+        { 499, "Client Closed Request" },
+        { 500, "Internal Server Error" },
+        { 502, "Bad Gateway" },
+        { 503, "Service Unavailable" },
+        { 504, "Gateway Timeout" },
+    };
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (reasons[i].status == status)
+            return reasons[i].reason;
+    return "Unknown";
+}
+
+void reply_header(h2o_req_t *req, const char *name, const char *value)
+{
+    h2o_iovec_t copy = h2o_strdup(&req->pool, value, SIZE_MAX);
+    h2o_add_header_by_str(&req->pool, &req->res.headers, name, strlen(name), 1, NULL, copy.base,
+                          copy.len);
+}
+
+/* A body of known length, so that the connection lives on whatever the status. The answer to HEAD is its head alone. */
+static void send_body(h2o_req_t *req, int status, struct buf *body)
+{
+    h2o_iovec_t copy = h2o_strdup(&req->pool, body->data, body->len);
+    buf_free(body);
+    req->res.status = status;
+    req->res.reason = reason_of(status);
+    req->res.content_length = copy.len;
+    reply_header(req, "content-type", "application/json");
+    if (h2o_memis(req->input.method.base, req->input.method.len, H2O_STRLIT("HEAD")))
+        copy.len = 0;
+    h2o_send_inline(req, copy.base, copy.len);
+}
+
+void reply_json(h2o_req_t *req, int status, json_t *value)
+{
+    struct buf body = BUF_INIT;
+    json_write(&body, value);
+    json_decref(value);
+    send_body(req, status, &body);
+}
+
+void reply_error(h2o_req_t *req, const struct api_error *error)
+{
+    char seconds[24];
+    struct buf body = BUF_INIT;
+    api_error_write(error, &body);
+    if (error->retry_after_s > 0) {
+        snprintf(seconds, sizeof(seconds), "%lld", (long long)error->retry_after_s);
+        reply_header(req, "retry-after", seconds);
+    }
+    if (error->should_retry != 0)
+        reply_header(req, "x-should-retry", error->should_retry > 0 ? "true" : "false");
+    if (error->status == 401)
+        reply_header(req, "www-authenticate", "Bearer");
+    send_body(req, error->status, &body);
+}
+
+/* ---- what h2o itself answers ---- */
+
+struct wrapper {
+    h2o_ostream_t super;
+    h2o_iovec_t body; /* in the request's pool */
+};
+
+static void wrapper_do_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs, size_t count,
+                            h2o_send_state_t state)
+{
+    (void)bufs, (void)count;
+    struct wrapper *w = (struct wrapper *)(void *)self;
+    h2o_ostream_send_next(self, req, &w->body, 1, state);
+}
+
+static void describe(int status, struct api_error *ret)
+{
+    switch (status) {
+    case 413:
+        api_error_set(ret, 413, "invalid_request_error", "request_too_large", NULL,
+                      "The request body is larger than this endpoint takes.");
+        break;
+    case 417:
+        api_error_set(ret, 417, "invalid_request_error", "expectation_failed", NULL,
+                      "The expectation of the request cannot be met.");
+        break;
+    default:
+        api_error_set(ret, status, status < 500 ? "invalid_request_error" : "server_error", NULL,
+                      NULL, "The request could not be read.");
+        break;
+    }
+}
+
+/* h2o's own errors are one final send of plain text: its length and type are changed before the head goes out, and the text
+ * when it comes. */
+static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
+{
+    (void)self;
+    struct api_error error;
+    struct buf body = BUF_INIT;
+    char id[ID_SIZE];
+    describe(req->res.status, &error);
+    api_error_write(&error, &body);
+    id_make(id, "req_");
+    h2o_ostream_t *stream = h2o_add_ostream(req, sizeof(struct wrapper), slot);
+    struct wrapper *w = (struct wrapper *)(void *)stream;
+    w->body = h2o_strdup(&req->pool, body.data, body.len);
+    buf_free(&body);
+    stream->do_send = wrapper_do_send;
+    req->res.content_length = w->body.len;
+    h2o_set_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE,
+                   H2O_STRLIT("application/json"), 1);
+    reply_header(req, "x-request-id", id);
+    h2o_setup_next_ostream(req, &stream->next);
+}
+
+void reply_wrap_core_errors(h2o_pathconf_t *fallback_path)
+{
+    h2o_filter_t *filter = h2o_create_filter(fallback_path, sizeof(*filter));
+    filter->on_setup_ostream = on_setup_wrapper;
+}

@@ -1,0 +1,142 @@
+/* The routes of the HTTP surface, and the guards before them. */
+#include "routes.h"
+
+#include "access_key.h"
+#include "api_error.h"
+#include "log.h"
+#include "reply.h"
+#include "reqctx.h"
+
+#include <h2o.h>
+
+struct route {
+    const char *method;
+    const char *path;
+    bool prefix; /* everything below `path` too; then it ends with a slash */
+    bool guarded;
+    const char *name; /* in logs and metrics: never what the client wrote */
+    void (*handle)(struct routes *routes, h2o_req_t *req);
+};
+
+static const struct route table[] = {
+    { "POST", "/v1/chat/completions", false, true, "/v1/chat/completions",
+      handle_chat_completions },
+    { "GET", "/v1/models", false, true, "/v1/models", handle_models },
+    { "GET", "/v1/models/", true, true, "/v1/models/{id}", handle_model },
+    { "GET", "/healthz", false, false, "/healthz", handle_readyz },
+    { "GET", "/readyz", false, false, "/readyz", handle_readyz },
+    { "GET", "/livez", false, false, "/livez", handle_livez },
+    { "GET", "/health", false, false, "/healthz", handle_readyz },
+    { "GET", "/health/ready", false, false, "/readyz", handle_readyz },
+    { "GET", "/health/live", false, false, "/livez", handle_livez },
+};
+
+static bool path_matches(const struct route *route, h2o_iovec_t path)
+{
+    size_t len = strlen(route->path);
+    if (route->prefix)
+        return path.len > len && memcmp(path.base, route->path, len) == 0;
+    return h2o_memis(path.base, path.len, route->path, len);
+}
+
+/* HEAD is GET without the body. */
+static bool method_matches(const struct route *route, h2o_iovec_t method)
+{
+    if (h2o_memis(method.base, method.len, H2O_STRLIT("HEAD")))
+        return strcmp(route->method, "GET") == 0;
+    return h2o_memis(method.base, method.len, route->method, strlen(route->method));
+}
+
+/* The route of a path, whatever the method; `*ret_exact` when the method fits too. */
+static const struct route *find(h2o_req_t *req, bool *ret_exact)
+{
+    *ret_exact = false;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if (path_matches(&table[i], req->path_normalized)) {
+            *ret_exact = method_matches(&table[i], req->method);
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+static void fail(h2o_req_t *req, struct reqctx *rc, const struct api_error *error)
+{
+    rc->error_code = error->code;
+    reply_error(req, error);
+}
+
+/* ---- guards: each answers and returns false, or lets the request pass ---- */
+
+static bool guard_path(h2o_req_t *req, struct reqctx *rc, const struct route *route)
+{
+    struct api_error error;
+    if (route != NULL)
+        return true;
+    api_error_set(&error, 404, "invalid_request_error", "unknown_url", NULL,
+                  "Unknown URL: this endpoint serves no such path.");
+    fail(req, rc, &error);
+    return false;
+}
+
+static bool guard_method(h2o_req_t *req, struct reqctx *rc, const struct route *route, bool exact)
+{
+    struct api_error error;
+    if (exact)
+        return true;
+    const char *allow = strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method;
+    reply_header(req, "allow", allow);
+    api_error_set(&error, 405, "invalid_request_error", "method_not_supported", NULL,
+                  "Not allowed: this path takes only %s requests.", allow);
+    fail(req, rc, &error);
+    return false;
+}
+
+/* The token of the one Authorization header, or a base of NULL. */
+static h2o_iovec_t bearer_token(h2o_req_t *req)
+{
+    const h2o_iovec_t none = { NULL, 0 };
+    ssize_t at = h2o_find_header(&req->headers, H2O_TOKEN_AUTHORIZATION, -1);
+    if (at == -1 || h2o_find_header(&req->headers, H2O_TOKEN_AUTHORIZATION, at) != -1)
+        return none;
+    h2o_iovec_t value = req->headers.entries[at].value;
+    static const char scheme[] = "bearer ";
+    size_t len = sizeof(scheme) - 1;
+    if (value.len <= len || !h2o_lcstris(value.base, len, scheme, len))
+        return none;
+    return h2o_iovec_init(value.base + len, value.len - len);
+}
+
+static bool guard_key(const struct routes *routes, h2o_req_t *req, struct reqctx *rc,
+                      const struct route *route)
+{
+    struct api_error error;
+    if (!route->guarded)
+        return true;
+    h2o_iovec_t token = bearer_token(req);
+    if (token.base != NULL && access_key_matches(routes->key, token.base, token.len))
+        return true;
+    if (token.base == NULL)
+        api_error_set(&error, 401, "invalid_request_error", NULL, NULL,
+                      "You didn't provide an API key: send it as one 'Authorization: Bearer' "
+                      "header.");
+    else
+        api_error_set(&error, 401, "invalid_request_error", "invalid_api_key", NULL,
+                      "Incorrect API key provided.");
+    fail(req, rc, &error);
+    return false;
+}
+
+void routes_dispatch(struct routes *routes, h2o_req_t *req)
+{
+    struct reqctx *rc = reqctx_attach(req);
+    bool exact = false;
+    const struct route *route = find(req, &exact);
+    if (route != NULL)
+        rc->route = route->name;
+    log_debug("http", "ingress", LOG_ID("request_id", rc->id), LOG_ID("route", rc->route),
+              LOG_INT("bytes", req->entity.len));
+    if (guard_path(req, rc, route) && guard_method(req, rc, route, exact) &&
+        guard_key(routes, req, rc, route))
+        route->handle(routes, req);
+}

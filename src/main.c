@@ -1,0 +1,63 @@
+/* The command line of codex-api. */
+#include "app.h"
+#include "config.h"
+#include "json.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#define EXIT_USAGE 64
+#define EXIT_CONFIG 78
+
+static void print_help(FILE *out)
+{
+    fputs(
+        "codex-api " CODEX_API_VERSION
+        ": an OpenAI-compatible endpoint in front of codex app-server\n"
+        "\n"
+        "usage: codex-api [--help | --version | --check-config]\n"
+        "\n"
+        "Without an option it serves until SIGTERM or SIGINT, then finishes what is in flight and "
+        "exits 0.\n"
+        "A second signal exits at once.\n"
+        "  --check-config  checks the settings and exits: 0, or 78 with a line for each wrong one\n"
+        "\n",
+        out);
+    config_help(out);
+}
+
+static int serve_or_check(bool check_only)
+{
+    struct config config;
+    int wrong = config_load(&config, stderr);
+    int rc = EXIT_CONFIG;
+    if (wrong == 0)
+        rc = check_only ? 0 : app_run(&config);
+    config_free(&config);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    const char *option = argc == 2 ? argv[1] : NULL;
+    json_setup();
+    if (sodium_init() < 0) {
+        fputs("codex-api: libsodium cannot be initialised\n", stderr);
+        return 70;
+    }
+    if (argc == 1)
+        return serve_or_check(false);
+    if (option != NULL && strcmp(option, "--check-config") == 0)
+        return serve_or_check(true);
+    if (option != NULL && strcmp(option, "--version") == 0) {
+        puts("codex-api " CODEX_API_VERSION);
+        return 0;
+    }
+    if (option != NULL && strcmp(option, "--help") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    fputs("codex-api: unknown arguments; see codex-api --help\n", stderr);
+    return EXIT_USAGE;
+}

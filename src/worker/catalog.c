@@ -1,0 +1,238 @@
+/* The worker's model catalog, made fit for a chat endpoint. */
+#include "catalog.h"
+
+#include "file.h"
+#include "log.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <uv.h>
+
+#define CATALOG_MAX (64 * 1024 * 1024) /* bytes that `codex debug models` may print */
+#define READ_CHUNK (64 * 1024)
+
+struct catalog_job {
+    uv_process_t child;
+    uv_pipe_t out;
+    int open_handles; /* the last one that closes ends the job */
+    struct catalog_options options;
+    void (*done)(void *ctx, bool ok); /* NULL once cancelled */
+    void *ctx;                        /* borrowed */
+    struct buf text;                  /* owned: what was printed so far */
+    int64_t status;
+    char chunk[READ_CHUNK];
+};
+
+/* ---- the copy ---- */
+
+static void strip_model(json_t *model)
+{
+    static const char *const nulls[] = { "tool_mode", "multi_agent_version",
+                                         "apply_patch_tool_type" };
+    for (size_t i = 0; i < sizeof(nulls) / sizeof(nulls[0]); i++)
+        json_object_set_new(model, nulls[i], json_null());
+    json_object_set_new(model, "use_responses_lite", json_false());
+    json_object_set_new(model, "experimental_supported_tools", json_array());
+    json_object_set_new(model, "supports_search_tool", json_false());
+    json_object_set_new(model, "shell_type", json_string("disabled"));
+}
+
+static json_t *demo_only(json_t *models)
+{
+    json_t *demo = json_deep_copy(json_array_get(models, 0));
+    json_object_set_new(demo, "slug", json_string(CATALOG_DEMO_MODEL));
+    json_object_set_new(demo, "display_name", json_string("Codex demo"));
+    json_object_set_new(demo, "description",
+                        json_string("The embedded demo model: canned answers, no real model."));
+    json_object_set_new(demo, "visibility", json_string("list"));
+    return json_pack("[o]", demo);
+}
+
+json_t *catalog_strip(const json_t *original, bool demo)
+{
+    const json_t *models = json_object_get(original, "models");
+    if (json_array_size(models) == 0 || !json_is_object(json_array_get(models, 0)))
+        return NULL;
+    json_t *copy = json_deep_copy(original);
+    json_t *list = json_object_get(copy, "models");
+    if (demo) {
+        list = demo_only(list);
+        json_object_set_new(copy, "models", list);
+    }
+    size_t i = 0;
+    json_t *model = NULL;
+    json_array_foreach(list, i, model) strip_model(model);
+    return copy;
+}
+
+/* ---- whether it is current ---- */
+
+/* Says what a catalog is made of: this binary, this form, this program. */
+static char *make_stamp(const struct catalog_options *o)
+{
+    struct stat st;
+    if (stat(o->file, &st) != 0)
+        memset(&st, 0, sizeof(st)); /* found through PATH: known by its name alone */
+    return xasprintf("%s %" PRId64 " %" PRId64 ".%09ld %s codex-api-" CODEX_API_VERSION "\n",
+                     o->file, (int64_t)st.st_size, (int64_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
+                     o->demo ? "demo" : "stripped");
+}
+
+static bool is_current(const struct catalog_options *o)
+{
+    char *stamp_path = xasprintf("%s.stamp", o->path);
+    char *stamp = make_stamp(o);
+    struct buf last = BUF_INIT;
+    bool current = file_read(stamp_path, &last, 4096) && strcmp(buf_str(&last), stamp) == 0 &&
+                   file_exists(o->path);
+    buf_free(&last);
+    free(stamp);
+    free(stamp_path);
+    return current;
+}
+
+static bool write_files(const struct catalog_options *o, const json_t *catalog)
+{
+    char *stamp_path = xasprintf("%s.stamp", o->path);
+    char *stamp = make_stamp(o);
+    struct buf text = BUF_INIT;
+    json_write(&text, catalog);
+    bool ok = file_replace(o->path, text.data, text.len) &&
+              file_replace(stamp_path, stamp, strlen(stamp));
+    buf_free(&text);
+    free(stamp);
+    free(stamp_path);
+    return ok;
+}
+
+/* ---- the job ---- */
+
+static bool take_output(struct catalog_job *job)
+{
+    const char *why = NULL;
+    if (job->status != 0) {
+        log_error("worker", "catalog_failed", LOG_INT("exit_code", job->status));
+        return false;
+    }
+    json_t *original = json_parse(job->text.data, job->text.len, &why);
+    json_t *catalog = catalog_strip(original, job->options.demo);
+    json_decref(original);
+    if (catalog == NULL) {
+        log_error("worker", "catalog_unreadable", LOG_INT("bytes", job->text.len));
+        return false;
+    }
+    bool written = write_files(&job->options, catalog);
+    json_decref(catalog);
+    if (written)
+        log_info("worker", "catalog_written", LOG_BOOL("demo", job->options.demo));
+    else
+        log_error("worker", "catalog_not_written", LOG_ID("path", job->options.path));
+    return written;
+}
+
+/* Exit and end of output come in any order: the last closed handle means both. */
+static void on_closed(uv_handle_t *handle)
+{
+    struct catalog_job *job = handle->data;
+    if (--job->open_handles != 0)
+        return;
+    void (*done)(void *, bool) = job->done;
+    void *ctx = job->ctx;
+    bool ok = done != NULL && take_output(job);
+    buf_free(&job->text);
+    free(job);
+    if (done != NULL)
+        done(ctx, ok);
+}
+
+static void close_handle(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, on_closed);
+}
+
+static void on_job_exit(uv_process_t *child, int64_t status, int signal_number)
+{
+    struct catalog_job *job = child->data;
+    job->status = signal_number != 0 ? -1 : status;
+    close_handle((uv_handle_t *)child);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    (void)suggested;
+    struct catalog_job *job = handle->data;
+    *buf = uv_buf_init(job->chunk, sizeof(job->chunk));
+}
+
+static void on_out(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct catalog_job *job = stream->data;
+    if (n < 0 || job->text.len > CATALOG_MAX)
+        close_handle((uv_handle_t *)stream);
+    else
+        buf_append(&job->text, buf->base, (size_t)n);
+}
+
+static int start(uv_loop_t *loop, struct catalog_job *job)
+{
+    char *argv[] = { (char *)(uintptr_t)job->options.file, "debug", "models", NULL };
+    uv_stdio_container_t stdio[3] = {
+        { .flags = UV_IGNORE },
+        { .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&job->out },
+        { .flags = UV_IGNORE },
+    };
+    uv_process_options_t options = {
+        .file = job->options.file,
+        .args = argv,
+        .env = (char **)(uintptr_t)job->options.env,
+        .flags = UV_PROCESS_DETACHED,
+        .stdio = stdio,
+        .stdio_count = 3,
+        .exit_cb = on_job_exit,
+    };
+    uv_pipe_init(loop, &job->out, 0);
+    job->out.data = job->child.data = job;
+    job->open_handles = 2;
+    int rc = uv_spawn(loop, &job->child, &options);
+    if (rc == 0)
+        return uv_read_start((uv_stream_t *)&job->out, on_alloc, on_out);
+    job->done = NULL;
+    close_handle((uv_handle_t *)&job->child);
+    close_handle((uv_handle_t *)&job->out);
+    return rc;
+}
+
+bool catalog_prepare(uv_loop_t *loop, const struct catalog_options *o,
+                     void (*done)(void *ctx, bool ok), void *ctx, struct catalog_job **ret_job)
+{
+    *ret_job = NULL;
+    if (is_current(o))
+        return true;
+    struct catalog_job *job = xmalloc(sizeof(*job));
+    memset(job, 0, offsetof(struct catalog_job, chunk));
+    job->options = *o;
+    job->done = done;
+    job->ctx = ctx;
+    int rc = start(loop, job);
+    if (rc != 0) {
+        char name[32];
+        uv_err_name_r(rc, name, sizeof(name));
+        log_error("worker", "spawn_failed", LOG_ID("file", o->file), LOG_ID("error", name));
+        return false;
+    }
+    *ret_job = job;
+    return false;
+}
+
+void catalog_cancel(struct catalog_job *job)
+{
+    if (job == NULL)
+        return;
+    job->done = NULL;
+    (void)uv_kill(-job->child.pid, SIGKILL);
+    close_handle((uv_handle_t *)&job->out);
+}

@@ -1,0 +1,281 @@
+/* How the worker is launched: its command line, its environment, and whose credentials it uses. */
+#include "launch.h"
+
+#include "config.h"
+#include "file.h"
+#include "mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CONFIG_FILE_MAX (1024 * 1024)
+
+/* The pure chat worker: no tools, no prompts and no context of codex's own. */
+static const char *const chat_profile[] = {
+    "web_search=\"disabled\"",
+    "thread_unload_delay_secs=0", /* else every thread stays in memory: 1.1-1.4 MB each */
+    "include_environment_context=false",
+    "include_permissions_instructions=false",
+    "include_apps_instructions=false",
+    "include_collaboration_mode_instructions=false",
+    "project_doc_max_bytes=0",
+    "skills.include_instructions=false",
+    "skills.bundled.enabled=false",
+    "agents.enabled=false",
+    "analytics.enabled=false",
+    "tools.experimental_request_user_input.enabled=false",
+    "features.shell_tool=false",
+    "features.unified_exec=false",
+    "features.goals=false",
+    "features.apps=false",
+    "features.hooks=false",
+    "features.plugins=false",
+    "features.tool_search=false",
+    "features.image_generation=false",
+    "features.view_image=false",
+    "features.computer_use=false",
+    "features.browser_use=false",
+    "features.guardian_approval=false",
+    "features.shell_snapshot=false",
+    "features.memories=false",
+    "features.skill_mcp_dependency_install=false",
+    "features.code_mode_host=false",
+};
+
+/* What the worker may see of our environment: never our own settings, which hold keys. */
+static const char *const env_allowed[] = {
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "CODEX_CA_CERTIFICATE",
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- a growing NULL-terminated list of strings ---- */
+
+struct list {
+    char **items; /* owned, as are the strings */
+    size_t count;
+};
+
+static void add(struct list *l, char *text)
+{
+    l->items = xrealloc(l->items, (l->count + 2) * sizeof(*l->items));
+    l->items[l->count++] = text;
+    l->items[l->count] = NULL;
+}
+
+static void add_config(struct list *argv, const char *entry)
+{
+    add(argv, xstrdup("-c"));
+    add(argv, xstrdup(entry));
+}
+
+/* Calls `take` for each piece of `text` between any of the `separators`, without blanks around it. */
+static void each_piece(const char *text, const char *separators,
+                       void (*take)(struct list *, char *), struct list *list)
+{
+    while (text != NULL && *text != '\0') {
+        text += strspn(text, separators);
+        text += strspn(text, " \t\r");
+        size_t len = strcspn(text, separators);
+        size_t next = len;
+        while (len != 0 && strchr(" \t\r", text[len - 1]) != NULL)
+            len--;
+        if (len != 0)
+            take(list, xstrndup(text, len));
+        text += next;
+    }
+}
+
+/* ---- the source ---- */
+
+const char *launch_source_name(enum launch_source source)
+{
+    static const char *const names[] = { "login", "api_key", "provider", "none", "demo" };
+    return names[source];
+}
+
+/* Whether a line of the text sets `model_provider`, the switch between providers. */
+static bool names_provider(const char *toml)
+{
+    for (const char *line = toml; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        line += strspn(line, " \t");
+        size_t len = strlen("model_provider");
+        if (strncmp(line, "model_provider", len) == 0 && strchr(" \t=", line[len]) != NULL &&
+            line[len] != '\0')
+            return true;
+    }
+    return false;
+}
+
+static bool has_file(const char *home, const char *name)
+{
+    char *path = xasprintf("%s/%s", home, name);
+    bool there = file_exists(path);
+    free(path);
+    return there;
+}
+
+static bool has_provider(const struct config *config, const char *home)
+{
+    if (config->worker_config != NULL && names_provider(config->worker_config))
+        return true;
+    char *path = xasprintf("%s/config.toml", home);
+    struct buf text = BUF_INIT;
+    bool found = file_read(path, &text, CONFIG_FILE_MAX) && names_provider(buf_str(&text));
+    buf_free(&text);
+    free(path);
+    return found;
+}
+
+static bool is_set(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && *value != '\0';
+}
+
+enum launch_source launch_find_source(const struct config *config, const char *home)
+{
+    if (config->demo_mode == DEMO_ON)
+        return LAUNCH_DEMO;
+    if (has_provider(config, home))
+        return LAUNCH_PROVIDER;
+    if (has_file(home, "auth.json"))
+        return LAUNCH_LOGIN;
+    if (is_set("OPENAI_API_KEY"))
+        return LAUNCH_API_KEY;
+    return config->demo_mode == DEMO_AUTO ? LAUNCH_DEMO : LAUNCH_NONE;
+}
+
+/* ---- the command line ---- */
+
+static void add_worker_config(struct list *argv, char *entry)
+{
+    add(argv, xstrdup("-c"));
+    add(argv, entry);
+}
+
+static void add_loopback_provider(struct list *argv, int port)
+{
+    add_config(argv, "model_provider=\"codex_demo\"");
+    add_config(argv, "model=\"" CATALOG_DEMO_MODEL "\"");
+    add(argv, xstrdup("-c"));
+    add(argv, xasprintf("model_providers.codex_demo={name=\"Codex demo\", "
+                        "base_url=\"http://127.0.0.1:%d/v1\", wire_api=\"responses\", "
+                        "requires_openai_auth=false, request_max_retries=0, stream_max_retries=0}",
+                        port));
+}
+
+/* The key itself stays in the environment: a command line is readable by everyone on the machine. */
+static void add_api_key_provider(struct list *argv)
+{
+    const char *url = getenv("OPENAI_BASE_URL");
+    if (url == NULL || *url == '\0' || strchr(url, '"') != NULL)
+        url = "https://api.openai.com/v1";
+    add_config(argv, "model_provider=\"openai_api_key\"");
+    add(argv, xstrdup("-c"));
+    add(argv, xasprintf("model_providers.openai_api_key={name=\"OpenAI\", base_url=\"%s\", "
+                        "env_key=\"OPENAI_API_KEY\", wire_api=\"responses\"}",
+                        url));
+}
+
+static char **make_argv(const struct launch *launch, const struct config *config, int demo_port)
+{
+    struct list argv = { NULL, 0 };
+    add(&argv, xstrdup(config->codex_bin));
+    add(&argv, xstrdup("app-server"));
+    for (size_t i = 0; i < COUNT(chat_profile); i++)
+        add_config(&argv, chat_profile[i]);
+    if (launch->catalog_path != NULL) {
+        /* As TOML: a path in double quotes with the two characters that matter escaped. */
+        json_t *path = json_string(launch->catalog_path);
+        struct buf entry = BUF_INIT;
+        buf_puts(&entry, "model_catalog_json=");
+        json_write(&entry, path);
+        json_decref(path);
+        add_worker_config(&argv, buf_detach(&entry));
+    }
+    if (launch->source == LAUNCH_DEMO)
+        add_loopback_provider(&argv, demo_port);
+    else if (launch->source == LAUNCH_API_KEY)
+        add_api_key_provider(&argv);
+    each_piece(config->worker_config, "\n", add_worker_config, &argv);
+    return argv.items;
+}
+
+/* ---- the environment ---- */
+
+static void add_variable(struct list *env, char *name)
+{
+    const char *value = getenv(name);
+    if (value != NULL)
+        add(env, xasprintf("%s=%s", name, value));
+    free(name);
+}
+
+static char **make_env(const struct launch *launch, const struct config *config, const char *home)
+{
+    struct list env = { NULL, 0 };
+    for (size_t i = 0; i < COUNT(env_allowed); i++)
+        add_variable(&env, xstrdup(env_allowed[i]));
+    if (launch->source == LAUNCH_API_KEY)
+        add_variable(&env, xstrdup("OPENAI_API_KEY"));
+    /* The demo model is on this machine: no proxy of the environment may come between. The last one wins. */
+    if (launch->source == LAUNCH_DEMO)
+        add(&env, xstrdup("NO_PROXY=127.0.0.1"));
+    add(&env, xstrdup("NO_COLOR=1")); /* its stderr goes into logs */
+    add(&env, xasprintf("CODEX_HOME=%s", home));
+    each_piece(config->worker_env, ",", add_variable, &env);
+    return env.items;
+}
+
+void launch_make(struct launch *ret, const struct config *config, const char *home,
+                 enum launch_source source, int demo_port)
+{
+    *ret = (struct launch){ .source = source };
+    ret->file = xstrdup(config->codex_bin);
+    ret->working_dir = xasprintf("%s/workspace", home);
+    if (source == LAUNCH_DEMO || config->catalog_mode == CATALOG_STRIPPED)
+        ret->catalog_path = xasprintf("%s/model-catalog.json", home);
+    ret->argv = make_argv(ret, config, demo_port);
+    ret->env = make_env(ret, config, home);
+}
+
+static void free_list(char **items)
+{
+    for (char **item = items; item != NULL && *item != NULL; item++)
+        free(*item);
+    free(items);
+}
+
+void launch_free(struct launch *launch)
+{
+    free(launch->file);
+    free(launch->working_dir);
+    free(launch->catalog_path);
+    free_list(launch->argv);
+    free_list(launch->env);
+    *launch = (struct launch){ .source = LAUNCH_NONE };
+}

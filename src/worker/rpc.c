@@ -1,0 +1,201 @@
+/* JSON-RPC as the app-server speaks it. */
+#include "rpc.h"
+
+#include "deadline.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define METHOD_NOT_FOUND (-32601)
+
+/* A call whose answer has not come. */
+struct call {
+    struct call *prev; /* linked */
+    struct call *next; /* linked */
+    struct rpc *rpc;   /* borrowed */
+    struct deadline deadline;
+    uint64_t id;
+    bool unsent; /* could not be written: fails at its deadline, which is now */
+    rpc_reply_fn fn;
+    void *ctx; /* borrowed */
+};
+
+struct rpc {
+    struct deadlines *deadlines;         /* borrowed */
+    const struct rpc_handlers *handlers; /* borrowed */
+    void *ctx;                           /* borrowed */
+    uint64_t next_id;
+    struct call *first; /* owned list, oldest first */
+    struct call *last;
+};
+
+struct rpc *rpc_new(struct deadlines *deadlines, uint64_t first_id,
+                    const struct rpc_handlers *handlers, void *ctx)
+{
+    struct rpc *rpc = xcalloc(1, sizeof(*rpc));
+    rpc->deadlines = deadlines;
+    rpc->handlers = handlers;
+    rpc->ctx = ctx;
+    rpc->next_id = first_id;
+    return rpc;
+}
+
+uint64_t rpc_next_id(const struct rpc *rpc)
+{
+    return rpc->next_id;
+}
+
+static void unlink_call(struct call *call)
+{
+    struct rpc *rpc = call->rpc;
+    if (call->prev != NULL)
+        call->prev->next = call->next;
+    else
+        rpc->first = call->next;
+    if (call->next != NULL)
+        call->next->prev = call->prev;
+    else
+        rpc->last = call->prev;
+    deadline_clear(rpc->deadlines, &call->deadline);
+}
+
+static void finish(struct call *call, const struct rpc_reply *reply)
+{
+    unlink_call(call);
+    rpc_reply_fn fn = call->fn;
+    void *ctx = call->ctx;
+    free(call);
+    fn(ctx, reply);
+}
+
+static void on_call_deadline(struct deadline *d)
+{
+    struct call *call = deadline_owner(d, struct call, deadline);
+    struct rpc_reply reply = { .status = call->unsent ? RPC_LOST : RPC_TIMEOUT };
+    finish(call, &reply);
+}
+
+void rpc_free(struct rpc *rpc)
+{
+    if (rpc == NULL)
+        return;
+    const struct rpc_reply lost = { .status = RPC_LOST };
+    while (rpc->first != NULL)
+        finish(rpc->first, &lost);
+    free(rpc);
+}
+
+/* Sends the message and drops the reference to it. */
+static bool send_message(struct rpc *rpc, json_t *message)
+{
+    struct buf line = BUF_INIT;
+    json_write(&line, message);
+    json_decref(message);
+    buf_putc(&line, '\n');
+    size_t len = line.len;
+    return rpc->handlers->write(rpc->ctx, buf_detach(&line), len);
+}
+
+void rpc_call(struct rpc *rpc, const char *method, json_t *params, uint64_t timeout_ms,
+              rpc_reply_fn fn, void *ctx)
+{
+    struct call *call = xcalloc(1, sizeof(*call));
+    call->rpc = rpc;
+    call->id = rpc->next_id++;
+    call->fn = fn;
+    call->ctx = ctx;
+    call->prev = rpc->last;
+    if (rpc->last != NULL)
+        rpc->last->next = call;
+    else
+        rpc->first = call;
+    rpc->last = call;
+    json_t *message = json_pack("{s:I, s:s}", "id", (json_int_t)call->id, "method", method);
+    if (params != NULL)
+        json_object_set_new(message, "params", params);
+    call->unsent = !send_message(rpc, message);
+    deadline_set(rpc->deadlines, &call->deadline, call->unsent ? 0 : timeout_ms, on_call_deadline);
+}
+
+void rpc_cancel(struct rpc *rpc, const void *ctx)
+{
+    struct call *next = NULL;
+    for (struct call *call = rpc->first; call != NULL; call = next) {
+        next = call->next;
+        if (call->ctx != ctx)
+            continue;
+        unlink_call(call);
+        free(call);
+    }
+}
+
+void rpc_notify(struct rpc *rpc, const char *method)
+{
+    (void)send_message(rpc, json_pack("{s:s}", "method", method));
+}
+
+void rpc_answer(struct rpc *rpc, const json_t *id, json_t *result)
+{
+    json_t *message = json_object();
+    json_object_set_new(message, "id", json_deep_copy(id));
+    json_object_set_new(message, "result", result);
+    (void)send_message(rpc, message);
+}
+
+void rpc_refuse(struct rpc *rpc, const json_t *id, const char *message)
+{
+    json_t *answer =
+        json_pack("{s:{s:i, s:s}}", "error", "code", METHOD_NOT_FOUND, "message", message);
+    json_object_set_new(answer, "id", json_deep_copy(id));
+    (void)send_message(rpc, answer);
+}
+
+/* Calls are answered nearly in order, so the search is short. */
+static struct call *find_call(struct rpc *rpc, const json_t *id)
+{
+    if (!json_is_integer(id))
+        return NULL;
+    uint64_t wanted = (uint64_t)json_integer_value(id);
+    struct call *call = rpc->first;
+    while (call != NULL && call->id != wanted)
+        call = call->next;
+    return call;
+}
+
+/* An answer to nothing is one whose call was cancelled or timed out, or an incarnation gone mad: dropped. */
+static void receive_answer(struct rpc *rpc, const json_t *message)
+{
+    struct call *call = find_call(rpc, json_object_get(message, "id"));
+    if (call == NULL)
+        return;
+    const json_t *error = json_object_get(message, "error");
+    struct rpc_reply reply = { .status = RPC_OK, .result = json_object_get(message, "result") };
+    if (error != NULL) {
+        const char *text = json_str_at(error, "message");
+        reply = (struct rpc_reply){ .status = RPC_ERROR,
+                                    .code = json_int_at(error, "code", 0),
+                                    .message = text != NULL ? text : "" };
+    }
+    finish(call, &reply);
+}
+
+bool rpc_receive(struct rpc *rpc, const char *line, size_t len)
+{
+    json_t *message = json_parse(line, len, NULL);
+    const char *method = json_str_at(message, "method");
+    const json_t *id = json_object_get(message, "id");
+    const json_t *params = json_object_get(message, "params");
+    bool understood = json_is_object(message) && (method != NULL || id != NULL);
+    if (!understood) {
+        json_decref(message);
+        return false;
+    }
+    if (method == NULL)
+        receive_answer(rpc, message);
+    else if (id == NULL)
+        rpc->handlers->on_notification(rpc->ctx, method, params);
+    else
+        rpc->handlers->on_request(rpc->ctx, id, method, params);
+    json_decref(message);
+    return true;
+}
