@@ -17,8 +17,8 @@ struct access_key;
  * (owned by the caller) when the file cannot be read, written or holds no usable key. */
 CHECK_RESULT bool access_key_from_file(const char *path, struct buf *ret, char **ret_why);
 
-/* The caller owns the result. `key` is borrowed for the call. */
-struct access_key *access_key_new(const char *key);
+/* The caller owns the result. `text`, the key, is borrowed for the call. */
+struct access_key *access_key_new(const char *text);
 
 /* Wipes the hash. Safe on NULL. */
 void access_key_free(struct access_key *key);

@@ -20,6 +20,6 @@ void id_make(char ret_id[ID_SIZE], const char *prefix)
 {
     size_t len = strlen(prefix);
     assert(len + ID_RANDOM_LEN < ID_SIZE);
-    memcpy(ret_id, prefix, len);
+    memcpy(ret_id, prefix, len + 1);
     id_random_text(ret_id + len, ID_RANDOM_LEN);
 }

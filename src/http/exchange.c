@@ -13,23 +13,23 @@
 #include <h2o.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 struct exchanges {
     struct exchange_options options;
-    struct exchange *first; /* linked: each lives in its request's pool */
+    LIST_HEAD(, exchange) list; /* linked: each lives in its request's pool */
     size_t count;
 };
 
 struct exchange {
     h2o_generator_t super; /* first member: h2o hands this pointer back */
     struct exchanges *all; /* borrowed; NULL once released */
-    struct exchange *prev; /* linked */
-    struct exchange *next; /* linked */
-    h2o_req_t *req;        /* borrowed: outlives us, as we lie in its pool */
-    struct reqctx *rc;     /* borrowed */
-    struct chat *chat;     /* owned; NULL once the client left */
-    struct watch *watch;   /* owned; frees itself in its close callback */
-    struct buf sending;    /* owned: in flight, must stay put until h2o asks for more */
+    LIST_ENTRY(exchange) link;
+    h2o_req_t *req;      /* borrowed: outlives us, as we lie in its pool */
+    struct reqctx *rc;   /* borrowed */
+    struct chat *chat;   /* owned; NULL once the client left */
+    struct watch *watch; /* owned; frees itself in its close callback */
+    struct buf sending;  /* owned: in flight, must stay put until h2o asks for more */
     struct deadline keepalive;
     struct deadline stall;
     bool stream;
@@ -47,7 +47,7 @@ struct exchanges *exchanges_new(const struct exchange_options *options)
 
 void exchanges_free(struct exchanges *all)
 {
-    assert(all == NULL || all->first == NULL);
+    assert(all == NULL || LIST_EMPTY(&all->list));
     free(all);
 }
 
@@ -65,12 +65,7 @@ static void release(struct exchange *x)
         return;
     x->all = NULL;
     x->done = true;
-    if (x->prev != NULL)
-        x->prev->next = x->next;
-    else
-        all->first = x->next;
-    if (x->next != NULL)
-        x->next->prev = x->prev;
+    LIST_REMOVE(x, link);
     all->count--;
     deadline_clear(all->options.deadlines, &x->keepalive);
     deadline_clear(all->options.deadlines, &x->stall);
@@ -244,13 +239,10 @@ static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
     struct exchange *x = h2o_mem_alloc_shared(&req->pool, sizeof(*x), on_dispose);
     *x = (struct exchange){ .super = { .proceed = on_proceed, .stop = on_stop },
                             .all = all,
-                            .next = all->first,
                             .req = req,
                             .rc = reqctx_of(req),
                             .stream = chat->stream };
-    if (all->first != NULL)
-        all->first->prev = x;
-    all->first = x;
+    LIST_INSERT_HEAD(&all->list, x, link);
     all->count++;
     x->chat = chat_new(chat, on_chat_output, x);
     return x;
@@ -280,11 +272,11 @@ void exchanges_end_all(struct exchanges *all)
     api_error_set(&error, 503, "server_error", "shutting_down", NULL,
                   "The server is shutting down.");
     error.retry_after_s = 1;
-    struct exchange *x = all->first;
+    struct exchange *x = LIST_FIRST(&all->list);
     while (x != NULL) {
         bool open = !x->done && chat_state(x->chat) < CHAT_ENDED;
         if (open)
             chat_abort(x->chat, &error);
-        x = open ? all->first : x->next;
+        x = open ? LIST_FIRST(&all->list) : LIST_NEXT(x, link);
     }
 }

@@ -5,14 +5,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define METHOD_NOT_FOUND (-32601)
 
 /* A call whose answer has not come. */
 struct call {
-    struct call *prev; /* linked */
-    struct call *next; /* linked */
-    struct rpc *rpc;   /* borrowed */
+    TAILQ_ENTRY(call) link;
+    struct rpc *rpc; /* borrowed */
     struct deadline deadline;
     uint64_t id;
     bool unsent; /* could not be written: fails at its deadline, which is now */
@@ -25,8 +25,7 @@ struct rpc {
     const struct rpc_handlers *handlers; /* borrowed */
     void *ctx;                           /* borrowed */
     uint64_t next_id;
-    struct call *first; /* owned list, oldest first */
-    struct call *last;
+    TAILQ_HEAD(, call) calls; /* owned, oldest first */
 };
 
 struct rpc *rpc_new(struct deadlines *deadlines, uint64_t first_id,
@@ -37,6 +36,7 @@ struct rpc *rpc_new(struct deadlines *deadlines, uint64_t first_id,
     rpc->handlers = handlers;
     rpc->ctx = ctx;
     rpc->next_id = first_id;
+    TAILQ_INIT(&rpc->calls);
     return rpc;
 }
 
@@ -48,14 +48,7 @@ uint64_t rpc_next_id(const struct rpc *rpc)
 static void unlink_call(struct call *call)
 {
     struct rpc *rpc = call->rpc;
-    if (call->prev != NULL)
-        call->prev->next = call->next;
-    else
-        rpc->first = call->next;
-    if (call->next != NULL)
-        call->next->prev = call->prev;
-    else
-        rpc->last = call->prev;
+    TAILQ_REMOVE(&rpc->calls, call, link);
     deadline_clear(rpc->deadlines, &call->deadline);
 }
 
@@ -80,8 +73,9 @@ void rpc_free(struct rpc *rpc)
     if (rpc == NULL)
         return;
     const struct rpc_reply lost = { .status = RPC_LOST };
-    while (rpc->first != NULL)
-        finish(rpc->first, &lost);
+    struct call *call = NULL;
+    while ((call = TAILQ_FIRST(&rpc->calls)) != NULL)
+        finish(call, &lost); /* NOLINT(clang-analyzer-unix.Malloc): it cannot follow TAILQ_REMOVE */
     free(rpc);
 }
 
@@ -104,12 +98,7 @@ void rpc_call(struct rpc *rpc, const char *method, json_t *params, uint64_t time
     call->id = rpc->next_id++;
     call->fn = fn;
     call->ctx = ctx;
-    call->prev = rpc->last;
-    if (rpc->last != NULL)
-        rpc->last->next = call;
-    else
-        rpc->first = call;
-    rpc->last = call;
+    TAILQ_INSERT_TAIL(&rpc->calls, call, link);
     json_t *message = json_pack("{s:I, s:s}", "id", (json_int_t)call->id, "method", method);
     if (params != NULL)
         json_object_set_new(message, "params", params);
@@ -120,8 +109,8 @@ void rpc_call(struct rpc *rpc, const char *method, json_t *params, uint64_t time
 void rpc_cancel(struct rpc *rpc, const void *ctx)
 {
     struct call *next = NULL;
-    for (struct call *call = rpc->first; call != NULL; call = next) {
-        next = call->next;
+    for (struct call *call = TAILQ_FIRST(&rpc->calls); call != NULL; call = next) {
+        next = TAILQ_NEXT(call, link);
         if (call->ctx != ctx)
             continue;
         unlink_call(call);
@@ -156,9 +145,12 @@ static struct call *find_call(struct rpc *rpc, const json_t *id)
     if (!json_is_integer(id))
         return NULL;
     uint64_t wanted = (uint64_t)json_integer_value(id);
-    struct call *call = rpc->first;
-    while (call != NULL && call->id != wanted)
-        call = call->next;
+    struct call *call = NULL;
+    TAILQ_FOREACH(call, &rpc->calls, link)
+    {
+        if (call->id == wanted)
+            break;
+    }
     return call;
 }
 

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define TABLE_SIZE 256            /* buckets; turns at once are a few dozen */
 #define ID_MAX 128                /* longest thread, turn or item id that we keep */
@@ -37,9 +38,9 @@ struct channel {
 };
 
 struct turn {
-    struct turns *turns;      /* borrowed: the table that owns us */
-    struct turn *table_next;  /* linked: same bucket */
-    struct turn *prev, *next; /* linked: all turns, oldest first */
+    struct turns *turns;     /* borrowed: the table that owns us */
+    struct turn *table_next; /* linked: same bucket */
+    TAILQ_ENTRY(turn) link;
     enum turn_state state;
     const struct turn_events *events; /* borrowed; NULL once detached */
     void *owner;                      /* linked; NULL once detached */
@@ -59,8 +60,7 @@ struct turns {
     struct deadlines *deadlines; /* borrowed */
     struct rpc *rpc;             /* borrowed; NULL while no worker is ready */
     struct turns_options options;
-    struct turn *first; /* owned list */
-    struct turn *last;
+    TAILQ_HEAD(, turn) all;             /* owned, oldest first */
     struct turn *by_thread[TABLE_SIZE]; /* linked: turns whose thread is known */
 };
 
@@ -105,14 +105,7 @@ static void turn_free(struct turn *t)
 {
     struct turns *turns = t->turns;
     table_remove(t);
-    if (t->prev != NULL)
-        t->prev->next = t->next;
-    else
-        turns->first = t->next;
-    if (t->next != NULL)
-        t->next->prev = t->prev;
-    else
-        turns->last = t->prev;
+    TAILQ_REMOVE(&turns->all, t, link);
     deadline_clear(turns->deadlines, &t->deadline);
     if (turns->rpc != NULL)
         rpc_cancel(turns->rpc, t);
@@ -492,6 +485,7 @@ struct turns *turns_new(struct deadlines *deadlines, const struct turns_options 
     struct turns *turns = xcalloc(1, sizeof(*turns));
     turns->deadlines = deadlines;
     turns->options = *options;
+    TAILQ_INIT(&turns->all);
     return turns;
 }
 
@@ -515,14 +509,16 @@ void turns_worker_gone(struct turns *turns)
 {
     if (turns->rpc == NULL)
         return;
-    for (struct turn *t = turns->first; t != NULL; t = t->next) {
+    struct turn *t = NULL;
+    TAILQ_FOREACH(t, &turns->all, link)
+    {
         rpc_cancel(turns->rpc, t);
         t->state = TURN_RELEASING;
     }
     turns->rpc = NULL;
-    while (turns->first != NULL) {
-        struct turn *t = turns->first;
-        give_outcome(t, TURN_LOST);
+    while ((t = TAILQ_FIRST(&turns->all)) != NULL) {
+        give_outcome(t,
+                     TURN_LOST); /* NOLINT(clang-analyzer-unix.Malloc): no view of TAILQ_REMOVE */
         turn_free(t);
     }
 }
@@ -530,8 +526,9 @@ void turns_worker_gone(struct turns *turns)
 size_t turns_active(const struct turns *turns)
 {
     size_t count = 0;
-    for (const struct turn *t = turns->first; t != NULL; t = t->next)
-        count += t->state != TURN_RELEASING;
+    const struct turn *t = NULL;
+    TAILQ_FOREACH(t, &turns->all, link)
+    count += t->state != TURN_RELEASING;
     return count;
 }
 
@@ -548,12 +545,7 @@ struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
     t->owner = owner;
     t->plan = *plan;
     *plan = (struct turn_plan){ NULL, NULL, NULL };
-    t->prev = turns->last;
-    if (turns->last != NULL)
-        turns->last->next = t;
-    else
-        turns->first = t;
-    turns->last = t;
+    TAILQ_INSERT_TAIL(&turns->all, t, link);
     set_state(t, TURN_OPENING);
     return t;
 }
