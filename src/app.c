@@ -180,7 +180,7 @@ static int start_http_side(struct app *app)
                                    .key = app->key,
                                    .worker = app->worker,
                                    .exchanges = app->exchanges,
-                                   .demo = app->launch.source == LAUNCH_DEMO };
+                                   .no_credentials = app->launch.source == LAUNCH_NONE };
     const struct server_options server = {
         .deadlines = app->deadlines,
         .routes = &app->routes,
@@ -212,8 +212,8 @@ static void say_source(const struct app *app)
         break;
     case LAUNCH_NONE:
         fputs(
-            "codex-api: no login, no OPENAI_API_KEY and no model provider found: the upstream will "
-            "refuse every request until there is one\n",
+            "codex-api: no login, no OPENAI_API_KEY and no model provider found: every request is "
+            "answered 503; log in (scripts/login) and start again\n",
             stderr);
         break;
     case LAUNCH_LOGIN:

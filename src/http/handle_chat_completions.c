@@ -46,6 +46,12 @@ static bool check_ready(const struct routes *routes, struct api_error *error)
         error->retry_after_s = 1;
         return false;
     }
+    if (routes->no_credentials) {
+        api_error_set(error, 503, "server_error", "upstream_auth", NULL,
+                      "This endpoint has no login at its upstream; its operator must log in.");
+        error->should_retry = -1;
+        return false;
+    }
     if (status.state == SUP_READY)
         return true;
     api_error_set(error, 503, "server_error", "worker_not_ready", NULL,
