@@ -28,6 +28,10 @@ void api_error_set(struct api_error *ret, int status, const char *type, const ch
 #define api_error_bad(ret, code, param, ...)                                                       \
     api_error_set(ret, 400, "invalid_request_error", code, param, __VA_ARGS__)
 
+/* Writes where in a request something is, as clients read it ("messages[3].content"), cut to fit. */
+void api_error_place(char ret[API_ERROR_PARAM_MAX], const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Appends the envelope as JSON. */
 void api_error_write(const struct api_error *error, struct buf *out);
 

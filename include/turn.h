@@ -1,11 +1,16 @@
-/* Turns: one run of the model on the worker, from a plan to its end.
+/* Turns: runs of the model on the worker, from a plan to an end.
  *
  * A turn starts a thread of its own, injects the history, starts the model and reports what comes to its
- * owner. It outlives its owner: one that is detached is interrupted, and the thread is always given back. */
+ * owner. It outlives its owner: one that is detached is interrupted, and the thread is always given back.
+ *
+ * At an end the owner may have the thread kept for whoever carries on from there: parked, when the model waits for the
+ * results of its function calls, or idle, when it has answered. Kept ones are found by a digest of all that the
+ * thread has seen, and are bounded in number and time. */
 #ifndef TURN_H
 #define TURN_H
 
 #include "json.h"
+#include "output.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,19 +29,9 @@ struct turn_plan {
 
 void turn_plan_free(struct turn_plan *plan);
 
-/* Token counts of one turn as the upstream reported them; cached and cache_write are part of input, reasoning
- * is part of output. */
-struct turn_usage {
-    int64_t input;
-    int64_t cached;
-    int64_t cache_write;
-    int64_t output;
-    int64_t reasoning;
-    int64_t total;
-};
-
 enum turn_outcome {
     TURN_COMPLETED,
+    TURN_CALLS,       /* the model waits for the results of the calls in `calls` */
     TURN_FAILED,      /* the worker says why in `kind`, `http_status` and `message` */
     TURN_INTERRUPTED, /* by somebody else than us */
     TURN_TIMED_OUT,   /* no answer of the worker, or no end, by the deadline */
@@ -50,6 +45,9 @@ struct turn_end {
     int http_status;     /* of the upstream, when the worker knows it, else 0 */
     const char *message; /* free text that may quote the upstream: never log it; NULL if none */
     struct turn_usage usage;
+    const struct output_call *calls; /* of TURN_CALLS, all of the response, in the model's order */
+    size_t call_count;
+    struct turn *turn; /* for turn_keep; only until on_end returns */
 };
 
 /* Text and reasoning are valid UTF-8, borrowed for the callback, in order, and together the exact bytes that the
@@ -64,6 +62,10 @@ struct turn_events {
 struct turns_options {
     uint64_t rpc_timeout_ms;
     uint64_t turn_timeout_ms;
+    uint64_t park_ttl_ms;
+    size_t parked_max; /* the oldest gives way */
+    uint64_t idle_ttl_ms;
+    size_t idle_max; /* the one unused longest gives way */
 };
 
 /* The table of all turns. The caller owns the result; `deadlines` must outlive it. */
@@ -81,13 +83,46 @@ void turns_worker_gone(struct turns *turns);
 /* Takes a notification of the worker. False when it is none of a turn's. */
 bool turns_notification(struct turns *turns, const char *method, const json_t *params);
 
-/* Turns that occupy the worker now. */
+/* Takes a request of the worker. False when it is none of a turn's function calls. */
+bool turns_request(struct turns *turns, const json_t *id, const char *method, const json_t *params);
+
+/* Turns that occupy the worker now; kept ones do not. */
 size_t turns_active(const struct turns *turns);
 
 /* Starts a turn and takes the plan's JSON in any case. Returns NULL when no worker is ready. The result is
  * linked: it stays valid until on_end or turn_detach. */
 CHECK_RESULT struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
                                      const struct turn_events *events, void *owner);
+
+#define TURN_DIGEST_BYTES 32
+
+/* Within on_end of TURN_COMPLETED or TURN_CALLS: the thread is kept for the one who finds it by this digest. */
+void turn_keep(struct turn *turn, const unsigned char digest[TURN_DIGEST_BYTES]);
+
+/* The kept turn of that digest, linked until the next call into this module; or NULL. */
+struct turn *turns_find(struct turns *turns, const unsigned char digest[TURN_DIGEST_BYTES]);
+
+/* The result of one function call. */
+struct turn_result {
+    const char *call_id; /* borrowed */
+    json_t *content;     /* owned: contentItems of the answer */
+};
+
+/* Whether the turn is parked and these are exactly the results that it waits for. */
+bool turn_waits_for(const struct turn *turn, const struct turn_result *results, size_t count);
+
+/* Gives a parked turn its results, of which turn_waits_for must be true, and a new owner. Takes the contents. The model
+ * goes on; the result is linked as that of turn_begin. */
+struct turn *turn_resume(struct turn *turn, struct turn_result *results, size_t count,
+                         const struct turn_events *events, void *owner);
+
+/* Whether the turn is an idle thread, to be used by turn_again. */
+bool turn_is_idle(const struct turn *turn);
+
+/* Runs the model once more on an idle thread: plan->items are the new ones only, plan->thread is not used. Takes the plan. The
+ * result is linked as that of turn_begin. */
+struct turn *turn_again(struct turn *turn, struct turn_plan *plan, const struct turn_events *events,
+                        void *owner);
 
 /* The owner leaves: no event comes any more, the model is interrupted. Safe on NULL. */
 void turn_detach(struct turn *turn);

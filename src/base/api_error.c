@@ -40,6 +40,14 @@ void api_error_set(struct api_error *ret, int status, const char *type, const ch
         free(message);
 }
 
+void api_error_place(char ret[API_ERROR_PARAM_MAX], const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(ret, API_ERROR_PARAM_MAX, format, args);
+    va_end(args);
+}
+
 static void put_nullable(struct buf *out, const char *text)
 {
     if (text == NULL || *text == '\0')

@@ -11,8 +11,6 @@
 #include <sys/queue.h>
 
 #define TABLE_SIZE 256            /* buckets; turns at once are a few dozen */
-#define ID_MAX 128                /* longest thread, turn or item id that we keep */
-#define OPEN_ITEMS_MAX 16         /* output messages of one turn that are open at once */
 #define INTERRUPT_TIMEOUT_MS 5000 /* measured: 4-7 ms */
 
 enum turn_state {
@@ -20,47 +18,46 @@ enum turn_state {
     TURN_INJECTING,    /* thread/inject_items sent */
     TURN_STARTING,     /* turn/start sent */
     TURN_RUNNING,      /* the model works */
+    TURN_PARKED,       /* kept: the model waits for the results of its calls */
+    TURN_IDLE,         /* kept: the model has answered, the thread can take another turn */
     TURN_INTERRUPTING, /* nobody listens any more; turn/interrupt sent */
     TURN_RELEASING     /* thread/unsubscribe sent; its answer frees the turn */
 };
 
-/* An output message of the model that is being streamed. */
-struct item {
-    char id[ID_MAX];
-    bool commentary;   /* phase: the model speaks about its work, not to the user */
-    size_t sent_bytes; /* of its text, as deltas */
-};
-
-/* A stream of bytes to the owner; messages in it are kept apart by a blank line. */
-struct channel {
-    bool used;      /* something was sent */
-    bool separator; /* a message ended: a blank line goes before the next byte */
+/* A function call from both sides: the worker's request and the client's result come in any order. */
+struct exchange_of_call {
+    char id[OUTPUT_ID_MAX];
+    json_t *request_id; /* owned: of the worker's request; NULL until it has come */
+    json_t *content;    /* owned: of the client's result; NULL until it has come */
 };
 
 struct turn {
     struct turns *turns;     /* borrowed: the table that owns us */
     struct turn *table_next; /* linked: same bucket */
     TAILQ_ENTRY(turn) link;
+    TAILQ_ENTRY(turn) kept_link;
     enum turn_state state;
     const struct turn_events *events; /* borrowed; NULL once detached */
     void *owner;                      /* linked; NULL once detached */
     struct turn_plan plan;            /* owned: what was not sent yet */
-    struct deadline deadline;         /* of the whole turn, then of the interrupt */
-    char thread_id[ID_MAX];
-    char turn_id[ID_MAX];
-    struct item items[OPEN_ITEMS_MAX];
-    size_t item_count;
-    struct channel text;
-    struct channel reasoning;
-    struct turn_usage usage;
-    json_t *error; /* owned: of the last final error notification */
+    struct deadline deadline;         /* its meaning is the state */
+    char thread_id[OUTPUT_ID_MAX];
+    char turn_id[OUTPUT_ID_MAX];
+    struct output output;
+    struct exchange_of_call *calls; /* owned: of this turn whose answer was not sent yet */
+    size_t call_count;
+    bool kept;
+    unsigned char digest[TURN_DIGEST_BYTES]; /* of a kept one */
 };
+
+TAILQ_HEAD(turn_list, turn);
 
 struct turns {
     struct deadlines *deadlines; /* borrowed */
     struct rpc *rpc;             /* borrowed; NULL while no worker is ready */
     struct turns_options options;
-    TAILQ_HEAD(, turn) all;             /* owned, oldest first */
+    struct turn_list all;               /* owned, oldest first */
+    struct turn_list kept;              /* linked: parked and idle, the one kept longest first */
     struct turn *by_thread[TABLE_SIZE]; /* linked: turns whose thread is known */
 };
 
@@ -101,6 +98,25 @@ static void table_remove(struct turn *t)
         *at = t->table_next;
 }
 
+static void unkeep(struct turn *t)
+{
+    if (!t->kept)
+        return;
+    t->kept = false;
+    TAILQ_REMOVE(&t->turns->kept, t, kept_link);
+}
+
+static void forget_calls(struct turn *t)
+{
+    for (size_t i = 0; i < t->call_count; i++) {
+        json_decref(t->calls[i].request_id);
+        json_decref(t->calls[i].content);
+    }
+    free(t->calls);
+    t->calls = NULL;
+    t->call_count = 0;
+}
+
 static void turn_free(struct turn *t)
 {
     struct turns *turns = t->turns;
@@ -109,8 +125,10 @@ static void turn_free(struct turn *t)
     deadline_clear(turns->deadlines, &t->deadline);
     if (turns->rpc != NULL)
         rpc_cancel(turns->rpc, t);
+    unkeep(t);
+    forget_calls(t);
     turn_plan_free(&t->plan);
-    json_decref(t->error);
+    output_reset(&t->output);
     free(t);
 }
 
@@ -125,7 +143,9 @@ static void give_end(struct turn *t, struct turn_end *end)
     void *owner = t->owner;
     t->events = NULL;
     t->owner = NULL;
-    end->usage = t->usage;
+    t->output.sink.take = NULL;
+    end->usage = t->output.usage;
+    end->turn = t;
     events->on_end(owner, end);
 }
 
@@ -167,21 +187,22 @@ static void give_call_failure(struct turn *t, const struct rpc_reply *reply)
     give_end(t, &end);
 }
 
-static void give_bytes(struct turn *t, struct channel *channel, const char *bytes, size_t len)
+/* The sink of the turn's output. */
+static void give_bytes(void *ctx, bool reasoning, const char *bytes, size_t len)
 {
-    if (t->events == NULL || len == 0)
-        return;
-    void (*give)(void *, const char *, size_t) =
-        channel == &t->text ? t->events->on_text : t->events->on_reasoning;
-    if (channel->used && channel->separator)
-        give(t->owner, "\n\n", 2);
-    channel->used = true;
-    channel->separator = false;
+    struct turn *t = ctx;
     if (t->events != NULL)
-        give(t->owner, bytes, len);
+        (reasoning ? t->events->on_reasoning : t->events->on_text)(t->owner, bytes, len);
 }
 
-/* ---- calls ---- */
+static void attach(struct turn *t, const struct turn_events *events, void *owner)
+{
+    t->events = events;
+    t->owner = owner;
+    t->output.sink = (struct output_sink){ give_bytes, t };
+}
+
+/* ---- calls to the worker ---- */
 
 static void call(struct turn *t, const char *method, json_t *params, rpc_reply_fn fn)
 {
@@ -199,10 +220,10 @@ static bool goes_on(struct turn *t, const struct rpc_reply *reply)
     return false;
 }
 
-static bool copy_id(char ret[ID_MAX], const char *id)
+static bool copy_id(char ret[OUTPUT_ID_MAX], const char *id)
 {
-    size_t len = id != NULL ? strlen(id) : ID_MAX;
-    if (len >= ID_MAX)
+    size_t len = id != NULL ? strlen(id) : OUTPUT_ID_MAX;
+    if (len >= OUTPUT_ID_MAX)
         return false;
     memcpy(ret, id, len + 1);
     return true;
@@ -258,17 +279,51 @@ static void on_released(void *ctx, const struct rpc_reply *reply)
     turn_free(ctx);
 }
 
+/* Nobody came back for it. */
+static void drop_kept(struct turn *t)
+{
+    unkeep(t);
+    set_state(t, t->state == TURN_PARKED ? TURN_INTERRUPTING : TURN_RELEASING);
+}
+
+/* Makes room: of those that are kept in that state, the one kept longest goes when there are more than `most`. */
+static void bound_kept(struct turns *turns, enum turn_state state, size_t most)
+{
+    struct turn *oldest = NULL;
+    struct turn *t = NULL;
+    size_t count = 0;
+    TAILQ_FOREACH(t, &turns->kept, kept_link)
+    {
+        if (t->state != state)
+            continue;
+        if (oldest == NULL)
+            oldest = t;
+        count++;
+    }
+    if (count > most)
+        drop_kept(oldest);
+}
+
 static void on_deadline(struct deadline *d)
 {
     struct turn *t = deadline_owner(d, struct turn, deadline);
-    if (t->state == TURN_INTERRUPTING) {
+    switch (t->state) {
+    case TURN_INTERRUPTING:
         log_warn("worker", "interrupt_ignored", LOG_ID("thread_id", t->thread_id));
         set_state(t, TURN_RELEASING);
-        return;
-    }
-    give_outcome(t, TURN_TIMED_OUT);
-    if (t->state == TURN_RUNNING)
+        break;
+    case TURN_PARKED:
+    case TURN_IDLE:
+        drop_kept(t);
+        break;
+    case TURN_RUNNING:
+        give_outcome(t, TURN_TIMED_OUT);
         set_state(t, TURN_INTERRUPTING);
+        break;
+    default: /* the answer to the call under way finds nobody and takes the way out */
+        give_outcome(t, TURN_TIMED_OUT);
+        break;
+    }
 }
 
 /* Writes t->state, as does turns_worker_gone when no worker is left to talk to. Entry work of each state lives here; may free t (TURN_RELEASING). */
@@ -281,7 +336,6 @@ static void set_state(struct turn *t, enum turn_state next)
     case TURN_OPENING:
         params = t->plan.thread;
         t->plan.thread = NULL;
-        deadline_set(turns->deadlines, &t->deadline, turns->options.turn_timeout_ms, on_deadline);
         call(t, "thread/start", params, on_opened);
         break;
     case TURN_INJECTING:
@@ -296,6 +350,15 @@ static void set_state(struct turn *t, enum turn_state next)
         call(t, "turn/start", params, on_started);
         break;
     case TURN_RUNNING:
+        break;
+    case TURN_PARKED:
+        deadline_set(turns->deadlines, &t->deadline, turns->options.park_ttl_ms, on_deadline);
+        bound_kept(turns, TURN_PARKED, turns->options.parked_max);
+        break;
+    case TURN_IDLE:
+        t->turn_id[0] = '\0';
+        deadline_set(turns->deadlines, &t->deadline, turns->options.idle_ttl_ms, on_deadline);
+        bound_kept(turns, TURN_IDLE, turns->options.idle_max);
         break;
     case TURN_INTERRUPTING:
         params = json_pack("{s:s, s:s}", "threadId", t->thread_id, "turnId", t->turn_id);
@@ -316,132 +379,38 @@ static void set_state(struct turn *t, enum turn_state next)
 
 /* ---- notifications ---- */
 
-static struct item *find_item(struct turn *t, const char *id)
+/* The end of a run of the model at which the owner may keep the thread. */
+static void end_run(struct turn *t, struct turn_end *end, enum turn_state kept_as,
+                    enum turn_state else_as)
 {
-    for (size_t i = t->item_count; id != NULL && i-- > 0;)
-        if (strcmp(t->items[i].id, id) == 0)
-            return &t->items[i];
-    return NULL;
+    give_end(t, end);
+    set_state(t, t->kept ? kept_as : else_as);
 }
 
-static struct item *open_item(struct turn *t, const char *id)
+static void on_batch(struct turn *t)
 {
-    if (t->item_count == OPEN_ITEMS_MAX)
-        return NULL;
-    struct item *item = &t->items[t->item_count];
-    *item = (struct item){ .commentary = false };
-    if (!copy_id(item->id, id))
-        return NULL;
-    t->item_count++;
-    return item;
-}
-
-static struct channel *channel_of(struct turn *t, const struct item *item)
-{
-    return item->commentary ? &t->reasoning : &t->text;
-}
-
-static void on_item_started(struct turn *t, const json_t *params)
-{
-    const char *type = json_str_at(params, "item.type");
-    if (type == NULL || strcmp(type, "agentMessage") != 0)
-        return;
-    const char *phase = json_str_at(params, "item.phase");
-    struct item *item = open_item(t, json_str_at(params, "item.id"));
-    if (item != NULL)
-        item->commentary = phase != NULL && strcmp(phase, "commentary") == 0;
-}
-
-static void on_text_delta(struct turn *t, const json_t *params)
-{
-    const char *id = json_str_at(params, "itemId");
-    const json_t *delta = json_object_get(params, "delta");
-    struct item *item = find_item(t, id);
-    if (item == NULL)
-        item = open_item(t, id);
-    if (item == NULL || !json_is_string(delta))
-        return;
-    item->sent_bytes += json_string_length(delta);
-    give_bytes(t, channel_of(t, item), json_string_value(delta), json_string_length(delta));
-}
-
-/* The whole text comes again at the end: what no delta brought is given now. */
-static void on_item_completed(struct turn *t, const json_t *params)
-{
-    struct item *item = find_item(t, json_str_at(params, "item.id"));
-    const json_t *text = json_at(params, "item.text");
-    if (item == NULL)
-        return;
-    size_t len = json_is_string(text) ? json_string_length(text) : 0;
-    struct channel *channel = channel_of(t, item);
-    if (len > item->sent_bytes)
-        give_bytes(t, channel, json_string_value(text) + item->sent_bytes, len - item->sent_bytes);
-    channel->separator = true;
-    *item = t->items[--t->item_count];
-}
-
-static void on_reasoning_part(struct turn *t, const json_t *params)
-{
-    (void)params;
-    t->reasoning.separator = true;
-}
-
-static void on_reasoning_delta(struct turn *t, const json_t *params)
-{
-    const json_t *delta = json_object_get(params, "delta");
-    if (json_is_string(delta))
-        give_bytes(t, &t->reasoning, json_string_value(delta), json_string_length(delta));
-}
-
-/* A turn may take several responses of the model; their counts add up. */
-static void on_response_completed(struct turn *t, const json_t *params)
-{
-    const json_t *usage = json_object_get(params, "usage");
-    t->usage.input += json_int_at(usage, "inputTokens", 0);
-    t->usage.cached += json_int_at(usage, "cachedInputTokens", 0);
-    t->usage.cache_write += json_int_at(usage, "cacheWriteInputTokens", 0);
-    t->usage.output += json_int_at(usage, "outputTokens", 0);
-    t->usage.reasoning += json_int_at(usage, "reasoningOutputTokens", 0);
-    t->usage.total += json_int_at(usage, "totalTokens", 0);
-}
-
-/* Only an error that will not be retried is final, and turn/completed follows it. */
-static void on_error(struct turn *t, const json_t *params)
-{
-    if (json_bool_at(params, "willRetry", 0)) {
-        log_info("worker", "upstream_retry", LOG_ID("thread_id", t->thread_id));
-        return;
-    }
-    json_decref(t->error);
-    t->error = json_incref(json_object_get(params, "error"));
+    struct turn_end end = { .outcome = TURN_CALLS,
+                            .calls = t->output.calls,
+                            .call_count = t->output.call_count };
+    end_run(t, &end, TURN_PARKED, TURN_INTERRUPTING);
 }
 
 static void on_turn_completed(struct turn *t, const json_t *params)
 {
     const char *status = json_str_at(params, "turn.status");
     const json_t *error = json_at(params, "turn.error");
-    if (status != NULL && strcmp(status, "completed") == 0)
-        give_outcome(t, TURN_COMPLETED);
-    else if (status != NULL && strcmp(status, "interrupted") == 0)
+    struct turn_end end = { .outcome = TURN_COMPLETED };
+    unkeep(t); /* a parked turn that ends by itself is of no use to who comes back */
+    if (status != NULL && strcmp(status, "completed") == 0) {
+        end_run(t, &end, TURN_IDLE, TURN_RELEASING);
+        return;
+    }
+    if (status != NULL && strcmp(status, "interrupted") == 0)
         give_outcome(t, TURN_INTERRUPTED);
     else
-        give_failure(t, json_is_object(error) ? error : t->error);
+        give_failure(t, json_is_object(error) ? error : t->output.error);
     set_state(t, TURN_RELEASING);
 }
-
-static const struct {
-    const char *method;
-    void (*take)(struct turn *t, const json_t *params);
-} notes[] = {
-    { "item/agentMessage/delta", on_text_delta },
-    { "item/reasoning/summaryTextDelta", on_reasoning_delta },
-    { "item/reasoning/summaryPartAdded", on_reasoning_part },
-    { "item/started", on_item_started },
-    { "item/completed", on_item_completed },
-    { "rawResponse/completed", on_response_completed },
-    { "error", on_error },
-    { "turn/completed", on_turn_completed },
-};
 
 /* Injected items come back under a turn id of the worker's own making; they are not this turn's. */
 static bool of_this_turn(struct turn *t, const json_t *params)
@@ -469,12 +438,62 @@ bool turns_notification(struct turns *turns, const char *method, const json_t *p
     learn_turn_id(t, method, params);
     if (t->state == TURN_RELEASING || !of_this_turn(t, params))
         return true;
-    for (size_t i = 0; i < sizeof(notes) / sizeof(notes[0]); i++) {
-        if (strcmp(notes[i].method, method) == 0) {
-            notes[i].take(t, params);
-            break;
-        }
+    if (strcmp(method, "turn/completed") == 0) {
+        on_turn_completed(t, params);
+        return true;
     }
+    (void)output_note(&t->output, method, params);
+    /* The calls of a response are all there when the response is; one without any goes on, or ends the turn. */
+    if (t->output.response_completed && t->state == TURN_RUNNING && t->output.call_count != 0)
+        on_batch(t);
+    return true;
+}
+
+/* ---- function calls ---- */
+
+static struct exchange_of_call *find_call(struct turn *t, const char *id)
+{
+    for (size_t i = 0; i < t->call_count; i++)
+        if (strcmp(t->calls[i].id, id) == 0)
+            return &t->calls[i];
+    return NULL;
+}
+
+static struct exchange_of_call *add_call(struct turn *t, const char *id)
+{
+    t->calls = xrealloc(t->calls, (t->call_count + 1) * sizeof(*t->calls));
+    struct exchange_of_call *call = &t->calls[t->call_count++];
+    *call = (struct exchange_of_call){ .request_id = NULL };
+    (void)copy_id(call->id, id);
+    return call;
+}
+
+/* Both sides are there: the worker gets its answer. */
+static void settle(struct turn *t, struct exchange_of_call *call)
+{
+    if (call->request_id == NULL || call->content == NULL)
+        return;
+    rpc_answer(t->turns->rpc, call->request_id,
+               json_pack("{s:o, s:b}", "contentItems", call->content, "success", 1));
+    json_decref(call->request_id);
+    *call = t->calls[--t->call_count];
+}
+
+bool turns_request(struct turns *turns, const json_t *id, const char *method, const json_t *params)
+{
+    struct turn *t = find_turn(turns, json_str_at(params, "threadId"));
+    const char *call_id = json_str_at(params, "callId");
+    if (strcmp(method, "item/tool/call") != 0 || t == NULL || call_id == NULL ||
+        strlen(call_id) >= OUTPUT_ID_MAX || !of_this_turn(t, params))
+        return false;
+    struct exchange_of_call *call = find_call(t, call_id);
+    if (call == NULL && t->call_count == OUTPUT_CALLS_MAX)
+        return false;
+    if (call == NULL)
+        call = add_call(t, call_id);
+    json_decref(call->request_id);
+    call->request_id = json_deep_copy(id);
+    settle(t, call);
     return true;
 }
 
@@ -486,6 +505,7 @@ struct turns *turns_new(struct deadlines *deadlines, const struct turns_options 
     turns->deadlines = deadlines;
     turns->options = *options;
     TAILQ_INIT(&turns->all);
+    TAILQ_INIT(&turns->kept);
     return turns;
 }
 
@@ -529,8 +549,16 @@ size_t turns_active(const struct turns *turns)
     size_t count = 0;
     const struct turn *t = NULL;
     TAILQ_FOREACH(t, &turns->all, link)
-    count += t->state != TURN_RELEASING;
+    {
+        count += t->state <= TURN_RUNNING || t->state == TURN_INTERRUPTING;
+    }
     return count;
+}
+
+static void arm_turn(struct turn *t)
+{
+    struct turns *turns = t->turns;
+    deadline_set(turns->deadlines, &t->deadline, turns->options.turn_timeout_ms, on_deadline);
 }
 
 struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
@@ -542,12 +570,86 @@ struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
     }
     struct turn *t = xcalloc(1, sizeof(*t));
     t->turns = turns;
-    t->events = events;
-    t->owner = owner;
     t->plan = *plan;
     *plan = (struct turn_plan){ NULL, NULL, NULL };
     TAILQ_INSERT_TAIL(&turns->all, t, link);
+    attach(t, events, owner);
+    arm_turn(t);
     set_state(t, TURN_OPENING);
+    return t;
+}
+
+void turn_keep(struct turn *t, const unsigned char digest[TURN_DIGEST_BYTES])
+{
+    if (t->kept)
+        return;
+    t->kept = true;
+    memcpy(t->digest, digest, TURN_DIGEST_BYTES);
+    TAILQ_INSERT_TAIL(&t->turns->kept, t, kept_link);
+}
+
+struct turn *turns_find(struct turns *turns, const unsigned char digest[TURN_DIGEST_BYTES])
+{
+    struct turn *t = NULL;
+    TAILQ_FOREACH_REVERSE(t, &turns->kept, turn_list, kept_link)
+    {
+        if (memcmp(t->digest, digest, TURN_DIGEST_BYTES) == 0)
+            break;
+    }
+    return t;
+}
+
+bool turn_waits_for(const struct turn *t, const struct turn_result *results, size_t count)
+{
+    if (t->state != TURN_PARKED || count != t->output.call_count)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        size_t found = 0;
+        for (size_t j = 0; j < count; j++)
+            found += strcmp(t->output.calls[i].id, results[j].call_id) == 0;
+        if (found != 1)
+            return false;
+    }
+    return true;
+}
+
+struct turn *turn_resume(struct turn *t, struct turn_result *results, size_t count,
+                         const struct turn_events *events, void *owner)
+{
+    unkeep(t);
+    output_reset(&t->output);
+    attach(t, events, owner);
+    arm_turn(t);
+    t->state = TURN_RUNNING;
+    for (size_t i = 0; i < count; i++) {
+        struct exchange_of_call *call = find_call(t, results[i].call_id);
+        if (call == NULL) /* its request is still on the way */
+            call = add_call(t, results[i].call_id);
+        json_decref(call->content);
+        call->content = results[i].content;
+        results[i].content = NULL;
+        settle(t, call);
+    }
+    return t;
+}
+
+bool turn_is_idle(const struct turn *t)
+{
+    return t->state == TURN_IDLE;
+}
+
+struct turn *turn_again(struct turn *t, struct turn_plan *plan, const struct turn_events *events,
+                        void *owner)
+{
+    unkeep(t);
+    turn_plan_free(&t->plan);
+    t->plan = *plan;
+    *plan = (struct turn_plan){ NULL, NULL, NULL };
+    output_reset(&t->output);
+    forget_calls(t);
+    attach(t, events, owner);
+    arm_turn(t);
+    set_state(t, json_array_size(t->plan.items) != 0 ? TURN_INJECTING : TURN_STARTING);
     return t;
 }
 
@@ -557,6 +659,7 @@ void turn_detach(struct turn *turn)
         return;
     turn->events = NULL;
     turn->owner = NULL;
+    turn->output.sink.take = NULL;
     /* In an earlier state the answer to the call under way finds nobody and takes the way out. */
     if (turn->state == TURN_RUNNING)
         set_state(turn, TURN_INTERRUPTING);

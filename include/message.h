@@ -1,0 +1,22 @@
+/* Messages of a chat request: the rules they keep, and the worker's items that they become. Pure. */
+#ifndef MESSAGE_H
+#define MESSAGE_H
+
+#include "api_error.h"
+#include "json.h"
+
+#include <stdbool.h>
+
+#define MESSAGES_MAX 10000
+
+/* Checks shape, content and order of the messages, as OpenAI does. False with the error filled in. */
+CHECK_RESULT bool messages_check(const json_t *messages, struct api_error *error);
+
+/* Appends to `items` what the message becomes in the worker's history; `place` is its index in the request, from which
+ * the ids of deprecated function calls are made. The message must have passed messages_check. */
+void message_append_items(json_t *items, const json_t *message, size_t place);
+
+/* The content of a tool message as the worker takes results: contentItems, a new reference. */
+json_t *message_tool_content(const json_t *message);
+
+#endif

@@ -1,0 +1,127 @@
+/* Recognises a conversation that is carried on. */
+#include "conversation.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A running BLAKE2b over pieces that cannot be mistaken for one another: each goes in behind its length. */
+struct conversation {
+    crypto_generichash_state seen; /* principal, thread, history up to the model's last word */
+    crypto_generichash_state all;  /* and the rest of the history */
+    unsigned char start_hash[crypto_generichash_BYTES]; /* of the parameters of turn/start */
+    size_t new_items;
+};
+
+static void feed(crypto_generichash_state *state, const void *bytes, size_t len)
+{
+    unsigned char length[8];
+    for (size_t i = 0; i < sizeof(length); i++)
+        length[i] = (unsigned char)(len >> (8 * i));
+    crypto_generichash_update(state, length, sizeof(length));
+    crypto_generichash_update(state, bytes, len);
+}
+
+static int feed_piece(const char *bytes, size_t len, void *state)
+{
+    return crypto_generichash_update(state, (const unsigned char *)bytes, len);
+}
+
+/* The order of members does not count. */
+static void feed_json(crypto_generichash_state *state, const json_t *value)
+{
+    unsigned char hash[crypto_generichash_BYTES];
+    crypto_generichash_state inner;
+    crypto_generichash_init(&inner, NULL, 0, sizeof(hash));
+    (void)json_dump_callback(value, feed_piece, &inner,
+                             JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    crypto_generichash_final(&inner, hash, sizeof(hash));
+    feed(state, hash, sizeof(hash));
+}
+
+static bool is_type(const json_t *item, const char *wanted)
+{
+    const char *type = json_str_at(item, "type");
+    return type != NULL && strcmp(type, wanted) == 0;
+}
+
+/* Clients parse the arguments of a call and write them anew: they count as the value that they are. */
+static void feed_item(crypto_generichash_state *state, const json_t *item)
+{
+    const json_t *text = json_object_get(item, "arguments");
+    json_t *arguments = NULL;
+    if (is_type(item, "function_call") && json_is_string(text))
+        arguments = json_parse(json_string_value(text), json_string_length(text), NULL);
+    if (arguments == NULL) {
+        feed_json(state, item);
+        return;
+    }
+    json_t *copy = json_copy((json_t *)(uintptr_t)item);
+    json_object_set_new(copy, "arguments", arguments);
+    feed_json(state, copy);
+    json_decref(copy);
+}
+
+static bool is_models_word(const json_t *item)
+{
+    const char *role = json_str_at(item, "role");
+    return is_type(item, "function_call") || (role != NULL && strcmp(role, "assistant") == 0);
+}
+
+struct conversation *conversation_new(const char *principal, const struct turn_plan *plan)
+{
+    struct conversation *c = xcalloc(1, sizeof(*c));
+    crypto_generichash_state start;
+    size_t count = json_array_size(plan->items);
+    size_t seen = count;
+    while (seen > 0 && !is_models_word(json_array_get(plan->items, seen - 1)))
+        seen--;
+    crypto_generichash_init(&c->seen, NULL, 0, TURN_DIGEST_BYTES);
+    feed(&c->seen, principal, strlen(principal));
+    feed_json(&c->seen, plan->thread);
+    for (size_t i = 0; i < seen; i++)
+        feed_item(&c->seen, json_array_get(plan->items, i));
+    c->all = c->seen;
+    for (size_t i = seen; i < count; i++)
+        feed_item(&c->all, json_array_get(plan->items, i));
+    c->new_items = seen != 0 ? count - seen : 0;
+    crypto_generichash_init(&start, NULL, 0, sizeof(c->start_hash));
+    feed_json(&start, plan->start);
+    crypto_generichash_final(&start, c->start_hash, sizeof(c->start_hash));
+    return c;
+}
+
+void conversation_free(struct conversation *c)
+{
+    free(c);
+}
+
+size_t conversation_new_items(const struct conversation *c)
+{
+    return c->new_items;
+}
+
+static void finish(const struct conversation *c, const crypto_generichash_state *so_far,
+                   bool parked, unsigned char ret[TURN_DIGEST_BYTES])
+{
+    crypto_generichash_state state = *so_far;
+    feed(&state, parked ? "parked" : "idle", parked ? 6 : 4);
+    if (parked)
+        feed(&state, c->start_hash, sizeof(c->start_hash));
+    crypto_generichash_final(&state, ret, TURN_DIGEST_BYTES);
+}
+
+void conversation_digest_seen(const struct conversation *c, bool parked,
+                              unsigned char ret[TURN_DIGEST_BYTES])
+{
+    finish(c, &c->seen, parked, ret);
+}
+
+void conversation_digest_after(const struct conversation *c, const json_t *answer_items,
+                               bool parked, unsigned char ret[TURN_DIGEST_BYTES])
+{
+    crypto_generichash_state state = c->all;
+    for (size_t i = 0; i < json_array_size(answer_items); i++)
+        feed_item(&state, json_array_get(answer_items, i));
+    finish(c, &state, parked, ret);
+}

@@ -1,0 +1,174 @@
+/* What the model puts out in a turn, put together from the worker's notifications. */
+#include "output.h"
+
+#include "log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void output_reset(struct output *o)
+{
+    for (size_t i = 0; i < o->call_count; i++) {
+        free(o->calls[i].id);
+        free(o->calls[i].name);
+        free(o->calls[i].arguments);
+    }
+    free(o->calls);
+    json_decref(o->error);
+    *o = (struct output){ .sink = o->sink };
+}
+
+static void give(struct output *o, struct output_channel *channel, const char *bytes, size_t len)
+{
+    bool reasoning = channel == &o->reasoning;
+    if (o->sink.take == NULL || len == 0)
+        return;
+    if (channel->used && channel->separator)
+        o->sink.take(o->sink.ctx, reasoning, "\n\n", 2);
+    channel->used = true;
+    channel->separator = false;
+    if (o->sink.take != NULL)
+        o->sink.take(o->sink.ctx, reasoning, bytes, len);
+}
+
+static struct output_item *find_item(struct output *o, const char *id)
+{
+    for (size_t i = o->item_count; id != NULL && i-- > 0;)
+        if (strcmp(o->items[i].id, id) == 0)
+            return &o->items[i];
+    return NULL;
+}
+
+static struct output_item *open_item(struct output *o, const char *id)
+{
+    size_t len = id != NULL ? strlen(id) : OUTPUT_ID_MAX;
+    if (o->item_count == OUTPUT_OPEN_ITEMS_MAX || len >= OUTPUT_ID_MAX)
+        return NULL;
+    struct output_item *item = &o->items[o->item_count++];
+    *item = (struct output_item){ .commentary = false };
+    memcpy(item->id, id, len + 1);
+    return item;
+}
+
+static struct output_channel *channel_of(struct output *o, const struct output_item *item)
+{
+    return item->commentary ? &o->reasoning : &o->text;
+}
+
+static void on_item_started(struct output *o, const json_t *params)
+{
+    const char *type = json_str_at(params, "item.type");
+    if (type == NULL || strcmp(type, "agentMessage") != 0)
+        return;
+    const char *phase = json_str_at(params, "item.phase");
+    struct output_item *item = open_item(o, json_str_at(params, "item.id"));
+    if (item != NULL)
+        item->commentary = phase != NULL && strcmp(phase, "commentary") == 0;
+}
+
+static void on_text_delta(struct output *o, const json_t *params)
+{
+    const char *id = json_str_at(params, "itemId");
+    const json_t *delta = json_object_get(params, "delta");
+    struct output_item *item = find_item(o, id);
+    if (item == NULL)
+        item = open_item(o, id);
+    if (item == NULL || !json_is_string(delta))
+        return;
+    item->sent_bytes += json_string_length(delta);
+    give(o, channel_of(o, item), json_string_value(delta), json_string_length(delta));
+}
+
+/* The whole text comes again at the end: what no delta brought is given now. */
+static void on_item_completed(struct output *o, const json_t *params)
+{
+    struct output_item *item = find_item(o, json_str_at(params, "item.id"));
+    const json_t *text = json_at(params, "item.text");
+    if (item == NULL)
+        return;
+    size_t sent = item->sent_bytes;
+    struct output_channel *channel = channel_of(o, item);
+    *item = o->items[--o->item_count];
+    size_t len = json_is_string(text) ? json_string_length(text) : 0;
+    if (len > sent)
+        give(o, channel, json_string_value(text) + sent, len - sent);
+    channel->separator = true;
+}
+
+static void on_reasoning_part(struct output *o, const json_t *params)
+{
+    (void)params;
+    o->reasoning.separator = true;
+}
+
+static void on_reasoning_delta(struct output *o, const json_t *params)
+{
+    const json_t *delta = json_object_get(params, "delta");
+    if (json_is_string(delta))
+        give(o, &o->reasoning, json_string_value(delta), json_string_length(delta));
+}
+
+/* The model's own text of a call; item/tool/call has the arguments only as a parsed value. */
+static void on_raw_item(struct output *o, const json_t *params)
+{
+    const json_t *item = json_object_get(params, "item");
+    const char *type = json_str_at(item, "type");
+    const char *id = json_str_at(item, "call_id");
+    const char *name = json_str_at(item, "name");
+    const char *arguments = json_str_at(item, "arguments");
+    if (type == NULL || strcmp(type, "function_call") != 0 || id == NULL || name == NULL ||
+        arguments == NULL || strlen(id) >= OUTPUT_ID_MAX || o->call_count == OUTPUT_CALLS_MAX)
+        return;
+    o->calls = xrealloc(o->calls, (o->call_count + 1) * sizeof(*o->calls));
+    o->calls[o->call_count++] =
+        (struct output_call){ xstrdup(id), xstrdup(name), xstrdup(arguments) };
+}
+
+/* A turn may take several responses of the model; their counts add up. */
+static void on_response_completed(struct output *o, const json_t *params)
+{
+    const json_t *usage = json_object_get(params, "usage");
+    o->usage.input += json_int_at(usage, "inputTokens", 0);
+    o->usage.cached += json_int_at(usage, "cachedInputTokens", 0);
+    o->usage.cache_write += json_int_at(usage, "cacheWriteInputTokens", 0);
+    o->usage.output += json_int_at(usage, "outputTokens", 0);
+    o->usage.reasoning += json_int_at(usage, "reasoningOutputTokens", 0);
+    o->usage.total += json_int_at(usage, "totalTokens", 0);
+    o->response_completed = true;
+}
+
+/* Only an error that will not be retried is final, and turn/completed follows it. */
+static void on_error(struct output *o, const json_t *params)
+{
+    if (json_bool_at(params, "willRetry", 0)) {
+        log_info("worker", "upstream_retry", LOG_ID("thread_id", json_str_at(params, "threadId")));
+        return;
+    }
+    json_decref(o->error);
+    o->error = json_incref(json_object_get(params, "error"));
+}
+
+static const struct {
+    const char *method;
+    void (*take)(struct output *o, const json_t *params);
+} notes[] = {
+    { "item/agentMessage/delta", on_text_delta },
+    { "item/reasoning/summaryTextDelta", on_reasoning_delta },
+    { "item/reasoning/summaryPartAdded", on_reasoning_part },
+    { "item/started", on_item_started },
+    { "item/completed", on_item_completed },
+    { "rawResponseItem/completed", on_raw_item },
+    { "rawResponse/completed", on_response_completed },
+    { "error", on_error },
+};
+
+bool output_note(struct output *o, const char *method, const json_t *params)
+{
+    for (size_t i = 0; i < sizeof(notes) / sizeof(notes[0]); i++) {
+        if (strcmp(notes[i].method, method) == 0) {
+            notes[i].take(o, params);
+            return true;
+        }
+    }
+    return false;
+}
