@@ -20,6 +20,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -318,6 +319,7 @@ static int run_loop(struct app *app)
 int app_run(const struct config *config)
 {
     struct app *app = xcalloc(1, sizeof(*app));
+    umask(077); /* also for what the worker writes into its home */
     app->config = config;
     log_set_level((enum log_level)config->log_level);
     int rc = prepare_home(app);

@@ -163,7 +163,7 @@ void wire_mute(struct fake *f);
 /* fake_journal.c: what tests look at afterwards; every call is free when there is no journal. */
 void journal_open(struct fake *f);
 void journal_start(struct fake *f, int argc, char **argv);
-void journal_received(struct fake *f, const char *line, size_t len, bool is_json);
+void journal_received(struct fake *f, const char *text, size_t len, bool is_json);
 /* `detail` may be NULL. */
 void journal_event(struct fake *f, const char *event, const char *detail, long long number);
 

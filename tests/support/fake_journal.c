@@ -57,7 +57,7 @@ static void add_fds(struct fake *f, struct buf *line)
     const char *comma = "";
     buf_puts(line, ",\"fds\":[");
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        int fd = atoi(entry->d_name);
+        int fd = (int)strtol(entry->d_name, NULL, 10);
         if (entry->d_name[0] == '.' || fd == dirfd(dir) || fd == f->journal_fd)
             continue;
         buf_printf(line, "%s%d", comma, fd);

@@ -199,8 +199,14 @@ static void read_noise(struct options *opt)
 static void read_rate_limits(struct options *opt)
 {
     opt->primary_percent = opt->secondary_percent = -1;
-    if (strcmp(opt->rate_limits, "none") != 0 &&
-        sscanf(opt->rate_limits, "%d/%d", &opt->primary_percent, &opt->secondary_percent) != 2)
+    if (strcmp(opt->rate_limits, "none") == 0)
+        return;
+    char *end = NULL;
+    opt->primary_percent = (int)strtol(opt->rate_limits, &end, 10);
+    if (*end != '/')
+        usage_error("not PRIMARY/SECONDARY", opt->rate_limits);
+    opt->secondary_percent = (int)strtol(end + 1, &end, 10);
+    if (*end != '\0')
         usage_error("not PRIMARY/SECONDARY", opt->rate_limits);
 }
 

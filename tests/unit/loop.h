@@ -1,0 +1,84 @@
+/* An event loop of the test's own. A test waits for a condition, never for a time; a guard ends one that hangs, and the
+ * loop must close without a handle left. */
+#ifndef LOOP_H
+#define LOOP_H
+
+#include "deadline.h"
+#include "unit.h"
+
+#include <uv.h>
+
+#define LOOP_GUARD_MS 30000
+
+struct loop {
+    uv_loop_t uv;
+    uv_timer_t guard;
+    struct deadlines *deadlines;
+};
+
+static inline void loop_on_guard(uv_timer_t *guard)
+{
+    (void)guard;
+    fail_msg("nothing came for %d s", LOOP_GUARD_MS / 1000);
+}
+
+static inline void loop_begin(struct loop *l)
+{
+    assert_int_equal(uv_loop_init(&l->uv), 0);
+    l->deadlines = deadlines_new(&l->uv);
+    uv_timer_init(&l->uv, &l->guard);
+    uv_timer_start(&l->guard, loop_on_guard, LOOP_GUARD_MS, 0);
+}
+
+/* Runs the loop until `done` says so. */
+static inline void loop_until(struct loop *l, bool (*done)(const void *ctx), const void *ctx)
+{
+    while (!done(ctx))
+        uv_run(&l->uv, UV_RUN_ONCE);
+}
+
+static inline bool loop_is_true(const void *ctx)
+{
+    return *(const bool *)ctx;
+}
+
+static inline void loop_until_true(struct loop *l, const bool *flag)
+{
+    loop_until(l, loop_is_true, flag);
+}
+
+/* What is due now happens; nothing is waited for. */
+static inline void loop_turn(struct loop *l)
+{
+    uv_run(&l->uv, UV_RUN_NOWAIT);
+}
+
+/* Everything of the test must be closing: runs until it is gone. */
+static inline void loop_end(struct loop *l)
+{
+    deadlines_free(l->deadlines);
+    uv_unref((uv_handle_t *)&l->guard);
+    uv_run(&l->uv, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&l->guard, NULL);
+    uv_run(&l->uv, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&l->uv), 0);
+}
+
+static inline int loop_setup(void **state)
+{
+    struct loop *l = calloc(1, sizeof(*l));
+    loop_begin(l);
+    *state = l;
+    return 0;
+}
+
+static inline int loop_teardown(void **state)
+{
+    loop_end(*state);
+    free(*state);
+    return 0;
+}
+
+#define LOOP_TEST(test) cmocka_unit_test_setup_teardown(test, loop_setup, loop_teardown)
+
+#endif

@@ -1,0 +1,192 @@
+/* The access key: only the key itself opens, and its file is made, read or refused with a reason. */
+#include "access_key.h"
+#include "folder.h"
+#include "unit.h"
+
+#include <sodium.h>
+
+static void test_only_the_key_itself_matches(void **state)
+{
+    (void)state;
+    static const char key_text[] = "sk-codex-api-0123456789";
+    struct access_key *key = access_key_new(key_text);
+    assert_true(access_key_matches(key, LITERAL(key_text)));
+    for (size_t len = 0; len < sizeof(key_text) - 1; len++)
+        assert_false(access_key_matches(key, key_text, len));
+    for (size_t i = 0; i < sizeof(key_text) - 1; i++) {
+        char other[sizeof(key_text)];
+        memcpy(other, key_text, sizeof(other));
+        other[i] ^= 0x20;
+        assert_false(access_key_matches(key, other, sizeof(other) - 1));
+    }
+    assert_false(access_key_matches(key, LITERAL("sk-codex-api-0123456789\0")));
+    assert_false(access_key_matches(key, LITERAL("sk-codex-api-0123456789 ")));
+    assert_false(access_key_matches(key, "", 0));
+    access_key_free(key);
+    access_key_free(NULL);
+}
+
+static void test_the_longest_key_matches_and_more_is_not_even_hashed(void **state)
+{
+    (void)state;
+    char text[ACCESS_KEY_MAX + 2];
+    memset(text, 'k', sizeof(text));
+    text[ACCESS_KEY_MAX] = '\0';
+    struct access_key *key = access_key_new(text);
+    assert_true(access_key_matches(key, text, ACCESS_KEY_MAX));
+    text[ACCESS_KEY_MAX] = 'k';
+    assert_false(access_key_matches(key, text, ACCESS_KEY_MAX + 1));
+    access_key_free(key);
+}
+
+static void test_a_missing_file_is_made_with_a_random_key(void **state)
+{
+    char *path = folder_path(*state, "api-key");
+    struct buf first = BUF_INIT;
+    struct buf second = BUF_INIT;
+    char *why = NULL;
+    mode_t mask = umask(0);
+    assert_true(access_key_from_file(path, &first, &why));
+    umask(mask);
+    assert_null(why);
+    assert_memory_equal(first.data, "sk-codex-api-", 13);
+    assert_int_equal(first.len, 13 + 40);
+    assert_int_equal(strspn(buf_str(&first) + 13,
+                            "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"),
+                     40);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_true(access_key_from_file(path, &second, &why));
+    assert_string_equal(buf_str(&second), buf_str(&first));
+    buf_free(&first);
+    buf_free(&second);
+    free(path);
+}
+
+static void test_two_files_get_two_keys(void **state)
+{
+    char *paths[] = { folder_path(*state, "a"), folder_path(*state, "b") };
+    struct buf keys[2] = { BUF_INIT, BUF_INIT };
+    char *why = NULL;
+    for (int i = 0; i < 2; i++)
+        assert_true(access_key_from_file(paths[i], &keys[i], &why));
+    assert_string_not_equal(buf_str(&keys[0]), buf_str(&keys[1]));
+    for (int i = 0; i < 2; i++) {
+        buf_free(&keys[i]);
+        free(paths[i]);
+    }
+}
+
+static void test_the_first_line_of_a_file_is_the_key(void **state)
+{
+    static const char *const texts[] = { "my-key-01", "my-key-01\n", "my-key-01\r\n",
+                                         "my-key-01\n# from the vault\n" };
+    char *path = folder_path(*state, "api-key");
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        folder_put(*state, "api-key", texts[i], strlen(texts[i]));
+        struct buf key = BUF_INIT;
+        char *why = NULL;
+        assert_true(access_key_from_file(path, &key, &why));
+        assert_int_equal(key.len, 9);
+        assert_memory_equal(key.data, "my-key-01", 9);
+        buf_free(&key);
+    }
+    free(path);
+}
+
+static void assert_refused(const struct folder *f, const char *bytes, size_t len)
+{
+    char *path = folder_path(f, "api-key");
+    folder_put(f, "api-key", bytes, len);
+    struct buf key = BUF_INIT;
+    char *why = NULL;
+    assert_false(access_key_from_file(path, &key, &why));
+    assert_non_null(strstr(why, path));
+    free(why);
+    buf_free(&key);
+    FILE *file = fopen(path, "re");
+    char *now = malloc(len + 2);
+    assert_int_equal(fread(now, 1, len + 2, file), len);
+    assert_memory_equal(now, bytes, len);
+    fclose(file);
+    free(now);
+    free(path);
+}
+
+static void test_a_file_without_a_usable_key_is_refused_and_left_alone(void **state)
+{
+    assert_refused(*state, LITERAL(""));
+    assert_refused(*state, LITERAL("\n"));
+    assert_refused(*state, LITERAL("\nmy-key-01\n"));
+    assert_refused(*state, LITERAL("7-chars\n"));
+    assert_refused(*state, LITERAL("two words\n"));
+    assert_refused(*state, LITERAL(" my-key-01\n"));
+    assert_refused(*state, LITERAL("my-key-01 \n"));
+    assert_refused(*state, LITERAL("my\tkey-01\n"));
+    assert_refused(*state, LITERAL("my-key\x7f"
+                                   "01\n"));
+    assert_refused(*state, LITERAL("my-k\xc3\xa9y-01\n"));
+    assert_refused(*state, LITERAL("my-key\0-0123456\n"));
+}
+
+static void test_the_bounds_of_a_key_are_exact(void **state)
+{
+    char *path = folder_path(*state, "api-key");
+    char text[ACCESS_KEY_MAX + 1];
+    memset(text, 'k', sizeof(text));
+    static const struct {
+        size_t len;
+        bool usable;
+    } cases[] = { { ACCESS_KEY_MIN - 1, false },
+                  { ACCESS_KEY_MIN, true },
+                  { ACCESS_KEY_MAX, true },
+                  { ACCESS_KEY_MAX + 1, false } };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        folder_put(*state, "api-key", text, cases[i].len);
+        struct buf key = BUF_INIT;
+        char *why = NULL;
+        assert_int_equal(access_key_from_file(path, &key, &why), cases[i].usable);
+        free(why);
+        buf_free(&key);
+    }
+    free(path);
+}
+
+static void test_a_file_that_cannot_be_read_or_made_is_named(void **state)
+{
+    const struct folder *f = *state;
+    char *missing = folder_path(f, "no/such/folder");
+    char *large = folder_path(f, "large");
+    char bytes[5000];
+    memset(bytes, 'k', sizeof(bytes));
+    folder_put(f, "large", bytes, sizeof(bytes));
+    const char *paths[] = { missing, f->path, large };
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        struct buf key = BUF_INIT;
+        char *why = NULL;
+        assert_false(access_key_from_file(paths[i], &key, &why));
+        assert_non_null(strstr(why, paths[i]));
+        free(why);
+        buf_free(&key);
+    }
+    free(large);
+    free(missing);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_only_the_key_itself_matches),
+        cmocka_unit_test(test_the_longest_key_matches_and_more_is_not_even_hashed),
+        FOLDER_TEST(test_a_missing_file_is_made_with_a_random_key),
+        FOLDER_TEST(test_two_files_get_two_keys),
+        FOLDER_TEST(test_the_first_line_of_a_file_is_the_key),
+        FOLDER_TEST(test_a_file_without_a_usable_key_is_refused_and_left_alone),
+        FOLDER_TEST(test_the_bounds_of_a_key_are_exact),
+        FOLDER_TEST(test_a_file_that_cannot_be_read_or_made_is_named),
+    };
+    if (sodium_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

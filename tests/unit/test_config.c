@@ -1,0 +1,438 @@
+/* Settings: every one has a default, bounds that hold to the digit, and a complaint that names it. */
+#include "config.h"
+#include "environment.h"
+#include "unit.h"
+
+#include <sodium.h>
+#include <stddef.h>
+
+/* What a load came to. */
+struct loaded {
+    struct config config;
+    int wrong;
+    char *complaints;
+};
+
+static void load(struct loaded *l)
+{
+    size_t len = 0;
+    FILE *out = open_memstream(&l->complaints, &len);
+    l->wrong = config_load(&l->config, out);
+    fclose(out);
+}
+
+static void unload(struct loaded *l)
+{
+    config_free(&l->config);
+    free(l->complaints);
+}
+
+static int setup(void **state)
+{
+    environment_empty();
+    struct loaded *l = calloc(1, sizeof(*l));
+    *state = l;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct loaded *l = *state;
+    unload(l);
+    free(l);
+    return 0;
+}
+
+static size_t count_of(const char *text, const char *part)
+{
+    size_t count = 0;
+    for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part))
+        count++;
+    return count;
+}
+
+/* ---- the settings that are numbers, as the documentation has them ---- */
+
+#define NUMBER(name, field, fallback, min, max)                                                    \
+    {                                                                                              \
+        name, offsetof(struct config, field), fallback, min, max                                   \
+    }
+
+static const struct {
+    const char *name;
+    size_t offset;
+    int64_t fallback;
+    int64_t min;
+    int64_t max;
+} numbers[] = {
+    NUMBER("PORT", port, 11435, 0, 65535),
+    NUMBER("WORKER_MAX_CONCURRENCY", max_concurrency, 32, 1, 1024),
+    NUMBER("WORKER_HANDSHAKE_TIMEOUT_MS", handshake_timeout_ms, 15000, 10, 3600000),
+    NUMBER("WORKER_RPC_TIMEOUT_MS", rpc_timeout_ms, 30000, 10, 3600000),
+    NUMBER("WORKER_TURN_TIMEOUT_MS", turn_timeout_ms, 600000, 10, 86400000),
+    NUMBER("WORKER_BACKOFF_INITIAL_MS", backoff_initial_ms, 250, 1, 3600000),
+    NUMBER("WORKER_BACKOFF_MAX_MS", backoff_max_ms, 5000, 1, 3600000),
+    NUMBER("WORKER_STABLE_MS", stable_ms, 30000, 1, 3600000),
+    NUMBER("WORKER_STOP_EOF_MS", stop_eof_ms, 2000, 1, 3600000),
+    NUMBER("WORKER_STOP_TERM_MS", stop_term_ms, 5000, 1, 3600000),
+    NUMBER("WORKER_DRAIN_MS", drain_ms, 10000, 0, 3600000),
+    NUMBER("SSE_KEEPALIVE_MS", keepalive_ms, 15000, 0, 3600000),
+    NUMBER("MAX_BODY_BYTES", body_max_bytes, 16777216, 1024, 31 * 1024 * 1024),
+    NUMBER("REQUEST_READ_TIMEOUT_MS", request_read_timeout_ms, 60000, 100, 3600000),
+    NUMBER("WRITE_STALL_MS", write_stall_ms, 30000, 10, 3600000),
+    NUMBER("STREAM_PENDING_MAX_BYTES", stream_pending_max_bytes, 8388608, 4096, 1073741824),
+    NUMBER("COMPLETION_MAX_BYTES", completion_max_bytes, 67108864, 4096, 1073741824),
+};
+
+static int64_t number_at(const struct config *c, size_t offset)
+{
+    return *(const int64_t *)(const void *)((const char *)c + offset);
+}
+
+static void test_without_an_environment_everything_has_its_default(void **state)
+{
+    struct loaded *l = *state;
+    load(l);
+    const struct config *c = &l->config;
+    assert_int_equal(l->wrong, 0);
+    assert_string_equal(l->complaints, "");
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        assert_int_equal(number_at(c, numbers[i].offset), numbers[i].fallback);
+    assert_string_equal(c->host, "127.0.0.1");
+    assert_string_equal(c->codex_bin, "codex");
+    assert_string_equal(c->codex_home, ".codex-api");
+    assert_null(c->api_key);
+    assert_null(c->api_key_file);
+    assert_null(c->codex_model);
+    assert_null(c->worker_config);
+    assert_null(c->worker_env);
+    assert_int_equal(c->catalog_mode, CATALOG_STRIPPED);
+    assert_int_equal(c->demo_mode, DEMO_OFF);
+    assert_int_equal(c->log_level, 1);
+    assert_int_equal(c->startup_hint, 0);
+}
+
+static void test_an_empty_setting_is_an_unset_one(void **state)
+{
+    struct loaded *l = *state;
+    static const char *const names[] = { "PORT",          "PROXY_HOST",  "PROXY_API_KEY",
+                                         "CODEX_BIN",     "DEMO_MODEL",  "WORKER_MODEL_CATALOG",
+                                         "WORKER_CONFIG", "CODEX_MODEL", "SSE_KEEPALIVE_MS" };
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        environment_set(names[i], "");
+    load(l);
+    assert_int_equal(l->wrong, 0);
+    assert_string_equal(l->complaints, "");
+    assert_int_equal(l->config.port, 11435);
+    assert_string_equal(l->config.host, "127.0.0.1");
+    assert_null(l->config.api_key);
+    assert_null(l->config.codex_model);
+    assert_int_equal(l->config.keepalive_ms, 15000);
+}
+
+static void test_texts_are_taken_as_they_are(void **state)
+{
+    struct loaded *l = *state;
+    environment_set("PROXY_HOST", "::1");
+    environment_set("PROXY_API_KEY", "s3cret-key!");
+    environment_set("PROXY_API_KEY_FILE", "/run/secrets/key");
+    environment_set("CODEX_BIN", "/opt/codex with blanks");
+    environment_set("CODEX_HOME", "home");
+    environment_set("CODEX_MODEL", "my/model");
+    environment_set("WORKER_CONFIG", "a=1\nb=\"x\"\n");
+    environment_set("WORKER_ENV", "A, B");
+    load(l);
+    const struct config *c = &l->config;
+    assert_int_equal(l->wrong, 0);
+    assert_string_equal(c->host, "::1");
+    assert_string_equal(c->api_key, "s3cret-key!");
+    assert_string_equal(c->api_key_file, "/run/secrets/key");
+    assert_string_equal(c->codex_bin, "/opt/codex with blanks");
+    assert_string_equal(c->codex_home, "home");
+    assert_string_equal(c->codex_model, "my/model");
+    assert_string_equal(c->worker_config, "a=1\nb=\"x\"\n");
+    assert_string_equal(c->worker_env, "A, B");
+}
+
+static void set_number(const char *name, int64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "%lld", (long long)value);
+    environment_set(name, text);
+}
+
+/* Alone in the environment, but for the partner that a bound of two settings needs. */
+static void load_with(struct loaded *l, const char *name)
+{
+    if (strcmp(name, "WORKER_BACKOFF_INITIAL_MS") == 0)
+        environment_set("WORKER_BACKOFF_MAX_MS", "3600000");
+    if (strcmp(name, "WORKER_BACKOFF_MAX_MS") == 0)
+        environment_set("WORKER_BACKOFF_INITIAL_MS", "1");
+    load(l);
+}
+
+static void test_both_ends_of_a_range_are_allowed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        const int64_t ends[] = { numbers[i].min, numbers[i].max };
+        for (size_t end = 0; end < 2; end++) {
+            struct loaded l;
+            environment_empty();
+            set_number(numbers[i].name, ends[end]);
+            load_with(&l, numbers[i].name);
+            assert_string_equal(l.complaints, "");
+            assert_int_equal(l.wrong, 0);
+            assert_int_equal(number_at(&l.config, numbers[i].offset), ends[end]);
+            unload(&l);
+        }
+    }
+}
+
+static void assert_only_complaint(const char *name, const char *reason)
+{
+    struct loaded l;
+    load(&l);
+    char *wanted = NULL;
+    assert_true(asprintf(&wanted, "%s: %s\n", name, reason) > 0);
+    assert_string_equal(l.complaints, wanted);
+    assert_int_equal(l.wrong, 1);
+    free(wanted);
+    unload(&l);
+}
+
+static void test_one_past_a_bound_is_refused_with_both_bounds(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        const int64_t outside[] = { numbers[i].min - 1, numbers[i].max + 1 };
+        for (size_t end = 0; end < 2; end++) {
+            char reason[128];
+            snprintf(reason, sizeof(reason), "must be a whole number from %lld to %lld",
+                     (long long)numbers[i].min, (long long)numbers[i].max);
+            environment_empty();
+            set_number(numbers[i].name, outside[end]);
+            /* A refused maximum counts as 0, which is below any initial pause: its own complaint. */
+            if (strcmp(numbers[i].name, "WORKER_BACKOFF_MAX_MS") != 0)
+                assert_only_complaint(numbers[i].name, reason);
+        }
+    }
+}
+
+static void test_what_is_no_whole_number_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = { "x",
+                                       "1x",
+                                       " 1",
+                                       "1 ",
+                                       "+1",
+                                       "0x10",
+                                       "1.0",
+                                       "1e3",
+                                       "-1",
+                                       "--",
+                                       "8080;",
+                                       "\xd9",
+                                       "1\n",
+                                       "99999999999999999999",
+                                       "18446744073709551617" };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        environment_empty();
+        environment_set("PORT", bad[i]);
+        assert_only_complaint("PORT", "must be a whole number from 0 to 65535");
+    }
+}
+
+static void test_leading_zeros_do_not_make_a_number_octal(void **state)
+{
+    struct loaded *l = *state;
+    environment_set("PORT", "0100");
+    load(l);
+    assert_int_equal(l->wrong, 0);
+    assert_int_equal(l->config.port, 100);
+}
+
+static void test_each_choice_is_its_index(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        const char *value;
+        size_t offset;
+        int64_t wanted;
+    } cases[] = {
+        { "DEMO_MODEL", "off", offsetof(struct config, demo_mode), DEMO_OFF },
+        { "DEMO_MODEL", "auto", offsetof(struct config, demo_mode), DEMO_AUTO },
+        { "DEMO_MODEL", "on", offsetof(struct config, demo_mode), DEMO_ON },
+        { "WORKER_MODEL_CATALOG", "stripped", offsetof(struct config, catalog_mode),
+          CATALOG_STRIPPED },
+        { "WORKER_MODEL_CATALOG", "bundled", offsetof(struct config, catalog_mode),
+          CATALOG_BUNDLED },
+        { "LOG_LEVEL", "debug", offsetof(struct config, log_level), 0 },
+        { "LOG_LEVEL", "error", offsetof(struct config, log_level), 3 },
+        { "STARTUP_HINT", "0", offsetof(struct config, startup_hint), 0 },
+        { "STARTUP_HINT", "1", offsetof(struct config, startup_hint), 1 },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct loaded l;
+        environment_empty();
+        environment_set(cases[i].name, cases[i].value);
+        load(&l);
+        assert_int_equal(l.wrong, 0);
+        assert_int_equal(number_at(&l.config, cases[i].offset), cases[i].wanted);
+        unload(&l);
+    }
+}
+
+static void test_another_choice_is_refused_with_those_there_are(void **state)
+{
+    (void)state;
+    static const char *const bad[] = { "yes", "ON", "o", "off ", "offf" };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        environment_empty();
+        environment_set("DEMO_MODEL", bad[i]);
+        assert_only_complaint("DEMO_MODEL", "must be one of off, auto, on");
+    }
+}
+
+static void test_every_wrong_setting_is_named_at_once(void **state)
+{
+    struct loaded *l = *state;
+    environment_set("PORT", "none");
+    environment_set("LOG_LEVEL", "loud");
+    environment_set("WORKER_DRAIN_MS", "-5");
+    environment_set("PROXY_API_KEY", "short");
+    environment_set("WORKER_BACKOFF_INITIAL_MS", "6000");
+    load(l);
+    assert_int_equal(l->wrong, 5);
+    assert_int_equal(count_of(l->complaints, "\n"), 5);
+    static const char *const named[] = { "PORT: ", "LOG_LEVEL: ", "WORKER_DRAIN_MS: ",
+                                         "PROXY_API_KEY: ", "WORKER_BACKOFF_MAX_MS: " };
+    for (size_t i = 0; i < COUNT_OF(named); i++)
+        assert_int_equal(count_of(l->complaints, named[i]), 1);
+}
+
+static void test_the_longest_backoff_may_equal_the_first(void **state)
+{
+    struct loaded *l = *state;
+    environment_set("WORKER_BACKOFF_INITIAL_MS", "700");
+    environment_set("WORKER_BACKOFF_MAX_MS", "700");
+    load(l);
+    assert_int_equal(l->wrong, 0);
+    environment_set("WORKER_BACKOFF_MAX_MS", "699");
+    assert_only_complaint("WORKER_BACKOFF_MAX_MS", "must not be below WORKER_BACKOFF_INITIAL_MS");
+}
+
+static void test_a_key_must_be_long_enough_and_printable(void **state)
+{
+    (void)state;
+    environment_set("PROXY_API_KEY", "1234567");
+    assert_only_complaint("PROXY_API_KEY", "must have at least 8 characters");
+    static const char *const bad[] = { "12345678 ",
+                                       "1234 5678",
+                                       "1234\t5678",
+                                       "12345678\n",
+                                       "1234\x7f"
+                                       "5678",
+                                       "1234\xc3\xa4"
+                                       "5678" };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        environment_set("PROXY_API_KEY", bad[i]);
+        assert_only_complaint("PROXY_API_KEY", "must be printable ASCII without spaces");
+    }
+}
+
+static void test_no_complaint_quotes_a_value(void **state)
+{
+    struct loaded *l = *state;
+    environment_set("PROXY_API_KEY", "tellno");
+    environment_set("PORT", "tellno");
+    environment_set("DEMO_MODEL", "tellno");
+    environment_set("PROXY_APIKEY", "tellno");
+    load(l);
+    assert_int_equal(l->wrong, 3);
+    assert_null(strstr(l->complaints, "tellno"));
+}
+
+static void test_names_that_only_we_could_have_are_warned_about(void **state)
+{
+    struct loaded *l = *state;
+    environment_set("PROXY_APIKEY", "x");
+    environment_set("WORKER_BACKOFF", "x");
+    environment_set("SSE_PING", "x");
+    environment_set("CODEX_API_KEY", "x");
+    environment_set("PORTS", "x");
+    environment_set("HTTP_PROXY", "x");
+    environment_set("PROXY_HOST", "127.0.0.2");
+    load(l);
+    assert_int_equal(l->wrong, 0);
+    assert_int_equal(count_of(l->complaints, "\n"), 4);
+    static const char *const named[] = { "PROXY_APIKEY", "WORKER_BACKOFF", "SSE_PING",
+                                         "CODEX_API_KEY" };
+    for (size_t i = 0; i < COUNT_OF(named); i++) {
+        char line[128];
+        snprintf(line, sizeof(line), "warning: %s is not a setting of codex-api\n", named[i]);
+        assert_int_equal(count_of(l->complaints, line), 1);
+    }
+}
+
+static void test_freeing_twice_is_safe(void **state)
+{
+    struct loaded *l = *state;
+    environment_set("PROXY_API_KEY", "12345678");
+    load(l);
+    config_free(&l->config);
+    assert_null(l->config.api_key);
+    assert_null(l->config.host);
+    config_free(&l->config); /* and once more in teardown */
+}
+
+static void test_help_names_every_setting_once_with_its_default(void **state)
+{
+    (void)state;
+    environment_set("PROXY_API_KEY", "do-not-print-me");
+    char *help = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&help, &len);
+    config_help(out);
+    fclose(out);
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        char line[128];
+        snprintf(line, sizeof(line), "\n  %s (default: %lld) [%lld to %lld", numbers[i].name,
+                 (long long)numbers[i].fallback, (long long)numbers[i].min,
+                 (long long)numbers[i].max);
+        assert_int_equal(count_of(help, line), 1);
+    }
+    assert_int_equal(count_of(help, "\n  PROXY_API_KEY (default: unset)\n"), 1);
+    assert_int_equal(count_of(help, "\n  DEMO_MODEL (default: off) [off, auto, on]\n"), 1);
+    assert_null(strstr(help, "do-not-print-me"));
+    free(help);
+}
+
+#define CONFIG_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CONFIG_TEST(test_without_an_environment_everything_has_its_default),
+        CONFIG_TEST(test_an_empty_setting_is_an_unset_one),
+        CONFIG_TEST(test_texts_are_taken_as_they_are),
+        CONFIG_TEST(test_both_ends_of_a_range_are_allowed),
+        CONFIG_TEST(test_one_past_a_bound_is_refused_with_both_bounds),
+        CONFIG_TEST(test_what_is_no_whole_number_is_refused),
+        CONFIG_TEST(test_leading_zeros_do_not_make_a_number_octal),
+        CONFIG_TEST(test_each_choice_is_its_index),
+        CONFIG_TEST(test_another_choice_is_refused_with_those_there_are),
+        CONFIG_TEST(test_every_wrong_setting_is_named_at_once),
+        CONFIG_TEST(test_the_longest_backoff_may_equal_the_first),
+        CONFIG_TEST(test_a_key_must_be_long_enough_and_printable),
+        CONFIG_TEST(test_no_complaint_quotes_a_value),
+        CONFIG_TEST(test_names_that_only_we_could_have_are_warned_about),
+        CONFIG_TEST(test_freeing_twice_is_safe),
+        CONFIG_TEST(test_help_names_every_setting_once_with_its_default),
+    };
+    if (sodium_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
