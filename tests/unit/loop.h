@@ -13,7 +13,10 @@
 struct loop {
     uv_loop_t uv;
     uv_timer_t guard;
+    uv_prepare_t before_wait;
     struct deadlines *deadlines;
+    bool (*done)(const void *ctx); /* of the loop_until under way */
+    const void *ctx;
 };
 
 static inline void loop_on_guard(uv_timer_t *guard)
@@ -28,13 +31,26 @@ static inline void loop_begin(struct loop *l)
     l->deadlines = deadlines_new(&l->uv);
     uv_timer_init(&l->uv, &l->guard);
     uv_timer_start(&l->guard, loop_on_guard, LOOP_GUARD_MS, 0);
+    uv_prepare_init(&l->uv, &l->before_wait);
+    l->before_wait.data = l;
 }
 
-/* Runs the loop until `done` says so. */
+static inline void loop_before_wait(uv_prepare_t *handle)
+{
+    const struct loop *l = handle->data;
+    if (l->done(l->ctx))
+        uv_stop(handle->loop);
+}
+
+/* Runs the loop until `done` says so; asked each time before the loop would wait. */
 static inline void loop_until(struct loop *l, bool (*done)(const void *ctx), const void *ctx)
 {
+    l->done = done;
+    l->ctx = ctx;
+    uv_prepare_start(&l->before_wait, loop_before_wait);
     while (!done(ctx))
-        uv_run(&l->uv, UV_RUN_ONCE);
+        uv_run(&l->uv, UV_RUN_DEFAULT);
+    uv_prepare_stop(&l->before_wait);
 }
 
 static inline bool loop_is_true(const void *ctx)
@@ -60,6 +76,7 @@ static inline void loop_end(struct loop *l)
     uv_unref((uv_handle_t *)&l->guard);
     uv_run(&l->uv, UV_RUN_DEFAULT);
     uv_close((uv_handle_t *)&l->guard, NULL);
+    uv_close((uv_handle_t *)&l->before_wait, NULL);
     uv_run(&l->uv, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&l->uv), 0);
 }
