@@ -1,4 +1,4 @@
-/* One chat completion: the events of its turn in, the bytes of its answer out. Knows no HTTP.
+/* One chat completion: the events of its turns in, the bytes of its answer out. Knows no HTTP.
  *
  *     waiting -> streaming -> ended
  *        |           |
@@ -16,6 +16,8 @@
 #include <stdint.h>
 
 struct chat;
+struct chat_request;
+struct conversation;
 struct turn_plan;
 struct turns;
 
@@ -27,21 +29,21 @@ enum chat_state {
 };
 
 struct chat_options {
-    const char *id;          /* "chatcmpl-..."; copied, as the others */
-    const char *model;       /* as the client named it */
-    const char *fingerprint; /* system_fingerprint */
-    int64_t created;         /* unix seconds */
-    bool stream;
-    bool include_usage;
-    size_t completion_max_bytes; /* of an answer that is collected */
+    const struct chat_request *request; /* borrowed for chat_new */
+    const char *id;                     /* "chatcmpl-..."; copied */
+    const char *fingerprint;            /* system_fingerprint; copied */
+    int64_t created;                    /* unix seconds */
+    size_t completion_max_bytes;        /* of an answer that is collected */
 };
 
 /* `on_output` is called when there is something new to pull, or the state has changed; it may chat_free. It is never
  * called from chat_new, chat_begin or chat_pull. The caller owns the result. */
 struct chat *chat_new(const struct chat_options *options, void (*on_output)(void *ctx), void *ctx);
 
-/* Runs the turn; takes the plan. False when no worker is ready: nothing was begun. */
-CHECK_RESULT bool chat_begin(struct chat *chat, struct turns *turns, struct turn_plan *plan);
+/* Runs the plan, once for each choice; takes it and the conversation that was made from it. One choice carries on a thread
+ * that knows the conversation, if there is one. False when no worker is ready: the chat is to be freed. */
+CHECK_RESULT bool chat_begin(struct chat *chat, struct turns *turns, struct turn_plan *plan,
+                             struct conversation *conversation);
 
 enum chat_state chat_state(const struct chat *chat);
 
@@ -61,7 +63,7 @@ size_t chat_pending(const struct chat *chat);
 /* Why it failed: valid in CHAT_FAILED, and after an error frame; status 0 otherwise. Borrowed. */
 const struct api_error *chat_error(const struct chat *chat);
 
-/* Of the turn, zero until it has ended. */
+/* Summed over the turns that have ended. */
 const struct turn_usage *chat_usage(const struct chat *chat);
 
 /* "stop", "length", ...; NULL while there is none. */

@@ -13,21 +13,22 @@
 #define CHAT_CHOICES_MAX 8 /* `n` */
 
 struct chat_request {
-    json_t *root;             /* owned: the body; what is borrowed below points into it */
-    const char *model;        /* borrowed */
-    const json_t *messages;   /* borrowed: checked, not empty */
-    const char *effort;       /* borrowed: reasoning_effort; NULL: not asked for, as with the next two */
+    json_t *root;           /* owned: the body; what is borrowed below points into it */
+    const char *model;      /* borrowed */
+    const json_t *messages; /* borrowed: checked, not empty */
+    const char *effort; /* borrowed: reasoning_effort; NULL: not asked for, as with the next two */
     const char *verbosity;    /* borrowed */
     const char *service_tier; /* static: as the worker takes it */
     bool stream;
-    bool include_usage; /* of a stream */
-    size_t choices;     /* `n` */
+    bool include_usage;  /* of a stream */
+    size_t choices;      /* `n` */
     const json_t *stops; /* borrowed: a string or an array of strings, checked; NULL: none */
     json_t *schema;      /* owned: of a structured answer, fit for strict mode */
-    struct buf instructions; /* owned: what the model is told because the worker has no knob for it */
-    struct toolset tools;    /* owned */
-    struct buf ignored;      /* owned: names of known fields that have no effect, ", " between */
-    struct buf emulated;     /* owned: names of fields that this program does itself */
+    struct buf
+        instructions;     /* owned: what the model is told because the worker has no knob for it */
+    struct toolset tools; /* owned */
+    struct buf ignored;   /* owned: names of known fields that have no effect, ", " between */
+    struct buf emulated;  /* owned: names of fields that this program does itself */
 };
 
 /* Parses a body. False with the error filled in when it is refused; `ret` must be freed in any case. */

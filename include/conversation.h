@@ -1,4 +1,4 @@
-/* Recognises a conversation that is carried on, by a digest of all that its thread has seen. Pure. */
+/* Recognises a conversation that is carried on, by a digest of all that its thread has seen. */
 #ifndef CONVERSATION_H
 #define CONVERSATION_H
 
@@ -13,6 +13,13 @@ struct conversation;
  * for the call. The caller owns the result. */
 struct conversation *conversation_new(const char *principal, const struct turn_plan *plan);
 void conversation_free(struct conversation *c);
+
+/* Runs the plan on the thread that knows the conversation: a parked turn whose calls the last messages answer, or an idle
+ * thread, which is given only what is new; else on a new one. Takes the plan, whose items are those of
+ * conversation_new. NULL when no worker is ready. */
+CHECK_RESULT struct turn *conversation_run(const struct conversation *c, const json_t *messages,
+                                           struct turns *turns, struct turn_plan *plan,
+                                           const struct turn_events *events, void *owner);
 
 /* Items of the history that come after the last one that the model said; 0 when it has said nothing yet. They are what a
  * thread that has seen the rest must still be given. */

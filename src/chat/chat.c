@@ -1,75 +1,149 @@
-/* One chat completion: the events of its turn in, the bytes of its answer out. */
+/* One chat completion: the events of its turns in, the bytes of its answer out. */
 #include "chat.h"
 
+#include "chat_request.h"
 #include "chunk.h"
+#include "conversation.h"
 #include "failure.h"
 #include "mem.h"
+#include "message.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct chat {
+/* One of the `n` answers, with a turn of its own. */
+struct choice {
+    struct chat *chat; /* borrowed */
+    size_t index;
     struct turn *turn; /* linked; NULL once it has ended */
+    /* Of a stream: what has come since it was last framed, all of one kind. Of a collected answer: all of it. */
+    struct buf content;       /* owned */
+    struct buf reasoning;     /* owned */
+    struct buf said;          /* owned: the content of the whole answer */
+    struct stop stop;         /* owned; its sequences lie in chat->root */
+    struct chunk_call *calls; /* owned, and so are their strings */
+    size_t call_count;
+    const char *finish_reason; /* static; NULL while it runs */
+};
+
+struct chat {
     enum chat_state state;
     bool stream;
+    bool legacy_calls;
+    bool parallel_calls;
     size_t completion_max_bytes;
+    json_t *root;           /* owned: a reference to the request */
     struct chunk_head head; /* its strings are owned */
-    /* Of a stream: text that has come since the last pull, all of one kind, and the frames before it. Of a collected
-     * answer: all of the text. */
-    struct buf content;   /* owned */
-    struct buf reasoning; /* owned */
-    struct buf frames;    /* owned */
+    struct choice *choices; /* owned */
+    size_t choice_count;
+    size_t running;                    /* choices that have not ended */
+    struct conversation *conversation; /* owned */
+    struct buf frames;                 /* owned: what is ready to be sent */
     struct turn_usage usage;
-    const char *finish_reason; /* static */
+    const char *finish_reason; /* static: of the last choice that ended */
     struct api_error error;
     void (*on_output)(void *ctx);
     void *ctx; /* borrowed */
 };
 
+static void choice_init(struct chat *c, size_t index, const struct chat_request *request)
+{
+    struct choice *ch = &c->choices[index];
+    *ch = (struct choice){ .chat = c, .index = index };
+    chat_request_stops(request, &ch->stop);
+}
+
 struct chat *chat_new(const struct chat_options *o, void (*on_output)(void *ctx), void *ctx)
 {
+    const struct chat_request *request = o->request;
+    const char *tier = request->service_tier != NULL ? request->service_tier : "default";
     struct chat *c = xcalloc(1, sizeof(*c));
-    c->stream = o->stream;
+    c->stream = request->stream;
+    c->legacy_calls = request->tools.legacy;
+    c->parallel_calls = request->tools.parallel;
     c->completion_max_bytes = o->completion_max_bytes;
+    c->root = json_incref(request->root);
     c->head = (struct chunk_head){ .id = xstrdup(o->id),
-                                   .model = xstrdup(o->model),
+                                   .model = xstrdup(request->model),
                                    .fingerprint = xstrdup(o->fingerprint),
+                                   .service_tier = tier,
                                    .created = o->created,
-                                   .include_usage = o->include_usage };
+                                   .include_usage = request->include_usage };
     c->on_output = on_output;
     c->ctx = ctx;
+    c->choice_count = request->choices;
+    c->choices = xcalloc(c->choice_count, sizeof(*c->choices));
+    for (size_t i = 0; i < c->choice_count; i++)
+        choice_init(c, i, request);
     return c;
+}
+
+static void detach_all(struct chat *c)
+{
+    for (size_t i = 0; i < c->choice_count; i++) {
+        turn_detach(c->choices[i].turn);
+        c->choices[i].turn = NULL;
+    }
+}
+
+static void free_text(const char *text)
+{
+    free((char *)(uintptr_t)text);
+}
+
+static void choice_free(struct choice *ch)
+{
+    buf_free(&ch->content);
+    buf_free(&ch->reasoning);
+    buf_free(&ch->said);
+    stop_free(&ch->stop);
+    for (size_t i = 0; i < ch->call_count; i++) {
+        free_text(ch->calls[i].id);
+        free_text(ch->calls[i].name);
+        free_text(ch->calls[i].arguments);
+    }
+    free(ch->calls);
 }
 
 void chat_free(struct chat *c)
 {
     if (c == NULL)
         return;
-    turn_detach(c->turn);
-    buf_free(&c->content);
-    buf_free(&c->reasoning);
+    detach_all(c);
+    for (size_t i = 0; i < c->choice_count; i++)
+        choice_free(&c->choices[i]);
+    free(c->choices);
+    conversation_free(c->conversation);
     buf_free(&c->frames);
-    free((char *)(uintptr_t)c->head.id);
-    free((char *)(uintptr_t)c->head.model);
-    free((char *)(uintptr_t)c->head.fingerprint);
+    json_decref(c->root);
+    free_text(c->head.id);
+    free_text(c->head.model);
+    free_text(c->head.fingerprint);
     free(c);
 }
 
 /* ---- frames ---- */
 
-static void frame_gathered(struct chat *c, struct buf *text, const char *member)
+static void frame_gathered(struct choice *ch, struct buf *text, const char *member)
 {
+    struct chat *c = ch->chat;
     if (text->len == 0)
         return;
-    chunk_delta(&c->frames, &c->head, member, text->data, text->len);
+    chunk_delta(&c->frames, &c->head, ch->index, member, text->data, text->len);
     buf_clear(text);
 }
 
 /* At most one of the two holds text, so their order is not a question. */
-static void frame_all_gathered(struct chat *c)
+static void frame_choice(struct choice *ch)
 {
-    frame_gathered(c, &c->reasoning, "reasoning_content");
-    frame_gathered(c, &c->content, "content");
+    frame_gathered(ch, &ch->reasoning, "reasoning_content");
+    frame_gathered(ch, &ch->content, "content");
+}
+
+static void frame_all(struct chat *c)
+{
+    for (size_t i = 0; i < c->choice_count; i++)
+        frame_choice(&c->choices[i]);
 }
 
 static void begin_stream(struct chat *c)
@@ -77,16 +151,18 @@ static void begin_stream(struct chat *c)
     if (c->state != CHAT_WAITING || !c->stream)
         return;
     c->state = CHAT_STREAMING;
-    chunk_role(&c->frames, &c->head);
+    for (size_t i = 0; i < c->choice_count; i++)
+        chunk_role(&c->frames, &c->head, i);
 }
 
-/* ---- events of the turn ---- */
+/* ---- failure ---- */
 
 static void fail(struct chat *c, const struct api_error *error)
 {
     c->error = *error;
+    detach_all(c);
     if (c->state == CHAT_STREAMING) {
-        frame_all_gathered(c);
+        frame_all(c);
         chunk_error(&c->frames, &c->error);
         c->state = CHAT_ENDED;
     } else {
@@ -94,78 +170,204 @@ static void fail(struct chat *c, const struct api_error *error)
     }
 }
 
-static void give_up_too_large(struct chat *c)
+static void fail_too_large(struct chat *c)
 {
     struct api_error error;
     api_error_set(&error, 502, "server_error", "completion_too_large", NULL,
                   "The answer is larger than this endpoint collects; ask for a stream.");
     error.should_retry = -1;
-    turn_detach(c->turn);
-    c->turn = NULL;
     fail(c, &error);
 }
 
-/* Every event ends in a call of on_output, which may free the chat: it is always the last thing done. */
-static void take_text(struct chat *c, struct buf *to, struct buf *other, const char *text,
-                      size_t len)
+/* ---- the end of a choice, and of all ---- */
+
+static struct chunk_message message_of(const struct choice *ch)
 {
-    begin_stream(c);
-    if (c->stream && other->len != 0)
-        frame_all_gathered(c);
-    buf_append(to, text, len);
-    if (!c->stream && c->content.len + c->reasoning.len > c->completion_max_bytes) {
-        give_up_too_large(c);
+    return (struct chunk_message){ &ch->content,   &ch->reasoning,         ch->calls,
+                                   ch->call_count, ch->chat->legacy_calls, ch->finish_reason };
+}
+
+static void finish_whole(struct chat *c)
+{
+    chunk_whole_begin(&c->frames, &c->head);
+    for (size_t i = 0; i < c->choice_count; i++) {
+        const struct chunk_message message = message_of(&c->choices[i]);
+        chunk_whole_choice(&c->frames, i, &message);
+        buf_clear(&c->choices[i].content);
+        buf_clear(&c->choices[i].reasoning);
     }
+    chunk_whole_end(&c->frames, &c->usage);
+}
+
+static void finish_choice_stream(struct choice *ch)
+{
+    struct chat *c = ch->chat;
+    begin_stream(c); /* an answer without a word is still one */
+    frame_choice(ch);
+    for (size_t i = 0; i < ch->call_count; i++)
+        chunk_call(&c->frames, &c->head, ch->index, i, &ch->calls[i], c->legacy_calls);
+    chunk_finish(&c->frames, &c->head, ch->index, ch->finish_reason);
+}
+
+static void finish_choice(struct choice *ch, const char *reason)
+{
+    struct chat *c = ch->chat;
+    ch->finish_reason = reason;
+    c->finish_reason = reason;
+    c->running--;
+    if (c->stream)
+        finish_choice_stream(ch);
+    if (c->running != 0)
+        return;
+    if (!c->stream) {
+        finish_whole(c);
+    } else {
+        if (c->head.include_usage)
+            chunk_usage(&c->frames, &c->head, &c->usage);
+        chunk_done(&c->frames);
+    }
+    c->state = CHAT_ENDED;
+}
+
+/* ---- the thread is kept for who carries on from here ---- */
+
+static const struct buf *whole_content(const struct choice *ch)
+{
+    return ch->chat->stream ? &ch->said : &ch->content;
+}
+
+/* What the client will send back as the assistant's message, as items. */
+static json_t *answer_items(const struct choice *ch)
+{
+    const struct buf *content = whole_content(ch);
+    json_t *items = json_array();
+    json_t *message = json_pack("{s:s}", "role", "assistant");
+    if (content->len != 0)
+        json_object_set_new(message, "content", json_stringn(content->data, content->len));
+    json_t *calls = json_array();
+    for (size_t i = 0; i < ch->call_count; i++)
+        json_array_append_new(calls, json_pack("{s:s, s:{s:s, s:s}}", "id", ch->calls[i].id,
+                                               "function", "name", ch->calls[i].name, "arguments",
+                                               ch->calls[i].arguments));
+    json_object_set_new(message, "tool_calls", calls);
+    message_append_items(items, message, 0);
+    json_decref(message);
+    return items;
+}
+
+static void keep(const struct choice *ch, struct turn *turn, bool parked)
+{
+    struct chat *c = ch->chat;
+    if (c->choice_count != 1 || c->legacy_calls || whole_content(ch)->len > c->completion_max_bytes)
+        return;
+    unsigned char digest[TURN_DIGEST_BYTES];
+    json_t *items = answer_items(ch);
+    conversation_digest_after(c->conversation, items, parked, digest);
+    json_decref(items);
+    turn_keep(turn, digest);
+}
+
+/* ---- events of a turn ---- */
+
+/* Every event ends in a call of on_output, which may free the chat: it is always the last thing done. */
+static bool too_large(const struct chat *c)
+{
+    return !c->stream && chat_pending(c) > c->completion_max_bytes;
+}
+
+static void on_reasoning(void *owner, const char *text, size_t len)
+{
+    struct choice *ch = owner;
+    struct chat *c = ch->chat;
+    if (c->stream)
+        frame_gathered(ch, &ch->content, "content");
+    buf_append(&ch->reasoning, text, len);
+    begin_stream(c);
+    if (too_large(c))
+        fail_too_large(c);
     c->on_output(c->ctx);
 }
 
 static void on_text(void *owner, const char *text, size_t len)
 {
-    struct chat *c = owner;
-    take_text(c, &c->content, &c->reasoning, text, len);
+    struct choice *ch = owner;
+    struct chat *c = ch->chat;
+    if (c->stream)
+        frame_gathered(ch, &ch->reasoning, "reasoning_content");
+    size_t before = ch->content.len;
+    bool stopped = stop_take(&ch->stop, text, len, &ch->content);
+    if (c->stream)
+        buf_append(&ch->said, ch->content.data + before, ch->content.len - before);
+    if (ch->content.len != before)
+        begin_stream(c);
+    if (stopped) {
+        turn_detach(ch->turn);
+        ch->turn = NULL;
+        finish_choice(ch, "stop");
+    } else if (too_large(c)) {
+        fail_too_large(c);
+    }
+    c->on_output(c->ctx);
 }
 
-static void on_reasoning(void *owner, const char *text, size_t len)
+static void take_calls(struct choice *ch, const struct turn_end *end)
 {
-    struct chat *c = owner;
-    take_text(c, &c->reasoning, &c->content, text, len);
+    size_t count = ch->chat->parallel_calls ? end->call_count : 1;
+    ch->calls = xcalloc(count, sizeof(*ch->calls));
+    ch->call_count = count;
+    for (size_t i = 0; i < count; i++) {
+        char name[TOOLSET_NAME_SIZE];
+        toolset_client_name(end->calls[i].name, name);
+        ch->calls[i] = (struct chunk_call){ .id = xstrdup(end->calls[i].id),
+                                            .name = xstrdup(name),
+                                            .arguments = xstrdup(end->calls[i].arguments) };
+    }
 }
 
-static void finish_stream(struct chat *c)
+static void add_usage(struct turn_usage *sum, const struct turn_usage *u)
 {
-    begin_stream(c); /* an answer without a word is still one */
-    frame_all_gathered(c);
-    chunk_finish(&c->frames, &c->head, c->finish_reason);
-    if (c->head.include_usage)
-        chunk_usage(&c->frames, &c->head, &c->usage);
-    chunk_done(&c->frames);
+    sum->input += u->input;
+    sum->cached += u->cached;
+    sum->cache_write += u->cache_write;
+    sum->output += u->output;
+    sum->reasoning += u->reasoning;
+    sum->total += u->total;
 }
 
-static void finish_whole(struct chat *c)
+/* No stop sequence can come any more: what was held back is part of the answer. */
+static void release_held(struct choice *ch)
 {
-    const struct chunk_message message = { &c->content, &c->reasoning, c->finish_reason,
-                                           &c->usage };
-    chunk_whole(&c->frames, &c->head, &message);
-    buf_clear(&c->content);
-    buf_clear(&c->reasoning);
+    size_t before = ch->content.len;
+    if (ch->chat->stream && ch->stop.held.len != 0)
+        frame_gathered(ch, &ch->reasoning, "reasoning_content");
+    stop_end(&ch->stop, &ch->content);
+    if (ch->chat->stream)
+        buf_append(&ch->said, ch->content.data + before, ch->content.len - before);
 }
 
 static void on_end(void *owner, const struct turn_end *end)
 {
-    struct chat *c = owner;
-    c->turn = NULL;
-    c->usage = end->usage;
+    struct choice *ch = owner;
+    struct chat *c = ch->chat;
     struct api_error error;
-    c->finish_reason = failure_finish_reason(end, &error);
-    if (c->finish_reason == NULL) {
+    ch->turn = NULL;
+    add_usage(&c->usage, &end->usage);
+    const char *reason = failure_finish_reason(end, &error);
+    if (reason == NULL) {
         fail(c, &error);
-    } else {
-        if (c->stream)
-            finish_stream(c);
-        else
-            finish_whole(c);
-        c->state = CHAT_ENDED;
+        c->on_output(c->ctx);
+        return;
     }
+    release_held(ch);
+    if (end->outcome == TURN_CALLS) {
+        take_calls(ch, end);
+        reason = c->legacy_calls ? "function_call" : "tool_calls";
+    }
+    /* A batch of which the client saw only a part can never be answered in full. */
+    bool whole_batch = end->outcome == TURN_CALLS && ch->call_count == end->call_count;
+    if (end->outcome == TURN_COMPLETED || whole_batch)
+        keep(ch, end->turn, end->outcome == TURN_CALLS);
+    finish_choice(ch, reason);
     c->on_output(c->ctx);
 }
 
@@ -173,10 +375,25 @@ static const struct turn_events turn_events = { on_text, on_reasoning, on_end };
 
 /* ---- public ---- */
 
-bool chat_begin(struct chat *c, struct turns *turns, struct turn_plan *plan)
+bool chat_begin(struct chat *c, struct turns *turns, struct turn_plan *plan,
+                struct conversation *conversation)
 {
-    c->turn = turn_begin(turns, plan, &turn_events, c);
-    return c->turn != NULL;
+    c->conversation = conversation;
+    for (size_t i = 0; i < c->choice_count; i++) {
+        struct choice *ch = &c->choices[i];
+        struct turn_plan own = { json_incref(plan->thread), json_incref(plan->items),
+                                 json_deep_copy(plan->start) };
+        if (c->choice_count == 1)
+            ch->turn = conversation_run(conversation, json_object_get(c->root, "messages"), turns,
+                                        &own, &turn_events, ch);
+        else
+            ch->turn = turn_begin(turns, &own, &turn_events, ch);
+        if (ch->turn == NULL)
+            break;
+        c->running++;
+    }
+    turn_plan_free(plan);
+    return c->running == c->choice_count;
 }
 
 enum chat_state chat_state(const struct chat *c)
@@ -189,7 +406,7 @@ void chat_keepalive(struct chat *c)
     if (!c->stream || c->state == CHAT_ENDED || c->state == CHAT_FAILED)
         return;
     begin_stream(c);
-    frame_all_gathered(c);
+    frame_all(c);
     chunk_comment(&c->frames);
     c->on_output(c->ctx);
 }
@@ -198,8 +415,6 @@ void chat_abort(struct chat *c, const struct api_error *error)
 {
     if (c->state == CHAT_ENDED || c->state == CHAT_FAILED)
         return;
-    turn_detach(c->turn);
-    c->turn = NULL;
     fail(c, error);
     c->on_output(c->ctx);
 }
@@ -207,14 +422,17 @@ void chat_abort(struct chat *c, const struct api_error *error)
 void chat_pull(struct chat *c, struct buf *out)
 {
     if (c->stream)
-        frame_all_gathered(c);
+        frame_all(c);
     buf_append(out, c->frames.data, c->frames.len);
     buf_clear(&c->frames);
 }
 
 size_t chat_pending(const struct chat *c)
 {
-    return c->frames.len + c->content.len + c->reasoning.len;
+    size_t pending = c->frames.len;
+    for (size_t i = 0; i < c->choice_count; i++)
+        pending += c->choices[i].content.len + c->choices[i].reasoning.len;
+    return pending;
 }
 
 const struct api_error *chat_error(const struct chat *c)

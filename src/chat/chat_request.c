@@ -1,9 +1,12 @@
 /* A chat completion as a client asks for it: parsed and checked against one table of fields. */
 #include "chat_request.h"
 
-#include <stdarg.h>
-#include <stdio.h>
+#include "message.h"
+#include "schema.h"
+
 #include <string.h>
+
+enum treatment { MAPPED, EMULATED, IGNORED, REFUSED };
 
 /* Checks a field that is present and not null. False with the error filled in. */
 typedef bool (*field_fn)(struct chat_request *r, const char *name, const json_t *value,
@@ -11,31 +14,36 @@ typedef bool (*field_fn)(struct chat_request *r, const char *name, const json_t 
 
 struct field {
     const char *name;
+    enum treatment treatment;
     field_fn take;
-    bool ignored; /* known and checked, but without effect: named in a header of the answer */
+    const char *meaning; /* for people */
 };
 
-/* Where in the body something is, as clients read it: "messages[3].content[0].type". */
-__attribute__((format(printf, 2, 3))) static void place_at(char ret[API_ERROR_PARAM_MAX],
-                                                           const char *format, ...)
+static bool is(const char *text, const char *word)
 {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(ret, API_ERROR_PARAM_MAX, format, args);
-    va_end(args);
+    return text != NULL && strcmp(text, word) == 0;
 }
 
-static bool wrong_type(struct api_error *e, const char *param, const char *wanted)
+static bool wrong(struct api_error *e, const char *code, const char *place, const char *what)
 {
-    api_error_bad(e, "invalid_type", param, "Invalid type for '%s': expected %s.", param, wanted);
+    api_error_bad(e, code, place, "Invalid '%s': %s.", place, what);
     return false;
 }
 
-static bool unsupported(struct api_error *e, const char *param, const char *what)
+static bool wrong_type(struct api_error *e, const char *place, const char *wanted)
 {
-    api_error_bad(e, "unsupported_parameter", param, "Unsupported parameter: '%s' %s.", param,
-                  what);
+    api_error_bad(e, "invalid_type", place, "Invalid type for '%s': expected %s.", place, wanted);
     return false;
+}
+
+static void note(struct buf *names, const char *name)
+{
+    buf_printf(names, "%s%s", names->len != 0 ? ", " : "", name);
+}
+
+static void instruct(struct chat_request *r, const char *text)
+{
+    buf_printf(&r->instructions, "%s%s", r->instructions.len != 0 ? "\n" : "", text);
 }
 
 /* ---- fields by type ---- */
@@ -114,11 +122,8 @@ static bool take_token_limit(struct chat_request *r, const char *name, const jso
 {
     if (!take_integer(r, name, value, e))
         return false;
-    if (json_integer_value(value) >= 1)
-        return true;
-    api_error_bad(e, "integer_below_min_value", name,
-                  "Invalid '%s': expected a value of at least 1.", name);
-    return false;
+    return json_integer_value(value) >= 1 ||
+           wrong(e, "integer_below_min_value", name, "expected a value of at least 1");
 }
 
 /* ---- fields with a meaning of their own ---- */
@@ -129,11 +134,16 @@ static bool take_model(struct chat_request *r, const char *name, const json_t *v
     r->model = json_string_value(value);
     if (r->model == NULL)
         return wrong_type(e, name, "a string");
-    if (strlen(r->model) != json_string_length(value)) {
-        api_error_bad(e, "invalid_value", name, "Invalid 'model': it contains U+0000.");
-        return false;
-    }
-    return true;
+    return strlen(r->model) == json_string_length(value) ||
+           wrong(e, "invalid_value", name, "it contains U+0000");
+}
+
+static bool take_messages(struct chat_request *r, const char *name, const json_t *value,
+                          struct api_error *e)
+{
+    (void)name;
+    r->messages = value;
+    return messages_check(value, e);
 }
 
 static bool take_stream(struct chat_request *r, const char *name, const json_t *value,
@@ -146,31 +156,43 @@ static bool take_stream(struct chat_request *r, const char *name, const json_t *
 static bool take_stream_options(struct chat_request *r, const char *name, const json_t *value,
                                 struct api_error *e)
 {
+    const json_t *include = json_object_get(value, "include_usage");
     if (!take_object(r, name, value, e))
         return false;
-    const json_t *include = json_object_get(value, "include_usage");
     if (include != NULL && !json_is_null(include) && !json_is_boolean(include))
         return wrong_type(e, "stream_options.include_usage", "a boolean");
     r->include_usage = json_is_true(include);
-    return true;
+    return json_is_true(json_object_get(r->root, "stream")) ||
+           wrong(e, "invalid_value", name, "it is only allowed when 'stream' is enabled");
 }
 
 static bool take_effort(struct chat_request *r, const char *name, const json_t *value,
                         struct api_error *e)
 {
-    static const char *const efforts[] = { "none", "minimal", "low", "medium",
-                                           "high", "xhigh",   "max", "ultra" };
-    r->effort = json_string_value(value);
-    if (r->effort == NULL)
-        return wrong_type(e, name, "a string");
-    for (size_t i = 0; i < sizeof(efforts) / sizeof(efforts[0]); i++)
-        if (strcmp(r->effort, efforts[i]) == 0)
-            return true;
-    api_error_bad(e, "unsupported_value", name,
-                  "Unsupported value for '%s': expected none, minimal, low, medium, high, xhigh, "
-                  "max or ultra.",
-                  name);
-    return false;
+    r->effort = json_string_value(value); /* the model says which it takes */
+    return take_string(r, name, value, e);
+}
+
+static bool take_verbosity(struct chat_request *r, const char *name, const json_t *value,
+                           struct api_error *e)
+{
+    r->verbosity = json_string_value(value);
+    return is(r->verbosity, "low") || is(r->verbosity, "medium") || is(r->verbosity, "high") ||
+           wrong(e, "invalid_value", name, "expected 'low', 'medium' or 'high'");
+}
+
+static bool take_service_tier(struct chat_request *r, const char *name, const json_t *value,
+                              struct api_error *e)
+{
+    const char *tier = json_string_value(value);
+    if (is(tier, "fast") || is(tier, "priority"))
+        r->service_tier = "priority";
+    else if (is(tier, "flex"))
+        r->service_tier = "flex";
+    else if (!is(tier, "auto") && !is(tier, "default") && !is(tier, "scale"))
+        return wrong(e, "invalid_value", name,
+                     "expected 'auto', 'default', 'flex', 'scale', 'priority' or 'fast'");
+    return true;
 }
 
 static bool take_n(struct chat_request *r, const char *name, const json_t *value,
@@ -178,174 +200,178 @@ static bool take_n(struct chat_request *r, const char *name, const json_t *value
 {
     if (!take_integer(r, name, value, e))
         return false;
-    if (json_integer_value(value) == 1)
-        return true;
-    api_error_bad(e, "unsupported_value", name, "Unsupported value for 'n': only 1 is supported.");
-    return false;
+    json_int_t n = json_integer_value(value);
+    if (n < 1)
+        return wrong(e, "integer_below_min_value", name, "expected a value of at least 1");
+    if (n > CHAT_CHOICES_MAX)
+        return wrong(e, "unsupported_value", name, "at most 8 choices are supported");
+    r->choices = (size_t)n;
+    if (n > 1)
+        note(&r->emulated, name);
+    return true;
 }
 
-static bool take_response_format(struct chat_request *r, const char *name, const json_t *value,
-                                 struct api_error *e)
+static bool check_stop(const json_t *sequence, const char *name, struct api_error *e)
 {
-    if (!take_object(r, name, value, e))
+    size_t len = json_string_length(sequence);
+    if (!json_is_string(sequence))
+        return wrong_type(e, name, "a string or an array of strings");
+    return (len >= 1 && len <= STOP_BYTES_MAX) ||
+           wrong(e, "invalid_value", name, "expected sequences of 1 to 1024 bytes");
+}
+
+static bool take_stop(struct chat_request *r, const char *name, const json_t *value,
+                      struct api_error *e)
+{
+    size_t count = json_array_size(value);
+    if (count > STOP_MAX)
+        return wrong(e, "array_above_max_length", name, "expected at most 4 sequences");
+    if (json_is_array(value)) {
+        for (size_t i = 0; i < count; i++)
+            if (!check_stop(json_array_get(value, i), name, e))
+                return false;
+    } else if (!check_stop(value, name, e)) {
         return false;
-    const char *type = json_str_at(value, "type");
-    if (type != NULL && strcmp(type, "text") == 0)
-        return true;
-    api_error_bad(e, "unsupported_value", "response_format.type",
-                  "Unsupported value for 'response_format.type': only 'text' is supported.");
-    return false;
+    }
+    r->stops = value;
+    if (count != 0 || json_is_string(value))
+        note(&r->emulated, name);
+    return true;
 }
 
 static bool take_modalities(struct chat_request *r, const char *name, const json_t *value,
                             struct api_error *e)
 {
     (void)r;
-    const char *only = json_string_value(json_array_get(value, 0));
-    if (json_array_size(value) == 1 && only != NULL && strcmp(only, "text") == 0)
-        return true;
-    api_error_bad(e, "unsupported_value", name,
-                  "Unsupported value for 'modalities': only [\"text\"] is supported.");
-    return false;
+    return (json_array_size(value) == 1 &&
+            is(json_string_value(json_array_get(value, 0)), "text")) ||
+           wrong(e, "unsupported_value", name, "only [\"text\"] is supported");
 }
 
-/* An empty list and what says "no" are as good as absent. */
 static bool take_unsupported(struct chat_request *r, const char *name, const json_t *value,
                              struct api_error *e)
 {
     (void)r;
-    const char *text = json_string_value(value);
-    bool empty = json_is_array(value) && json_array_size(value) == 0;
-    bool no = json_is_false(value) || (text != NULL && strcmp(text, "none") == 0);
-    return empty || no || unsupported(e, name, "is not supported by this endpoint");
-}
-
-/* ---- messages ---- */
-
-static bool is_role(const char *role)
-{
-    return strcmp(role, "system") == 0 || strcmp(role, "developer") == 0 ||
-           strcmp(role, "user") == 0 || strcmp(role, "assistant") == 0;
-}
-
-static bool check_part(const json_t *part, const char *param, struct api_error *e)
-{
-    char place[API_ERROR_PARAM_MAX];
-    const char *type = json_str_at(part, "type");
-    place_at(place, "%s.type", param);
-    if (type == NULL)
-        return wrong_type(e, place, "a string");
-    if (strcmp(type, "text") != 0) {
-        api_error_bad(e, "unsupported_value", place,
-                      "Unsupported value for '%s': only 'text' parts are supported.", place);
-        return false;
-    }
-    place_at(place, "%s.text", param);
-    return json_is_string(json_object_get(part, "text")) || wrong_type(e, place, "a string");
-}
-
-static bool check_content(const json_t *content, const char *param, bool optional,
-                          struct api_error *e)
-{
-    if (json_is_string(content) || (optional && (content == NULL || json_is_null(content))))
+    if (json_is_false(value))
         return true;
-    if (!json_is_array(content) || json_array_size(content) == 0)
-        return wrong_type(e, param, "a string or a non-empty array of content parts");
-    for (size_t i = 0; i < json_array_size(content); i++) {
-        char place[API_ERROR_PARAM_MAX];
-        place_at(place, "%s[%zu]", param, i);
-        if (!check_part(json_array_get(content, i), place, e))
+    api_error_bad(e, "unsupported_parameter", name,
+                  "Unsupported parameter: '%s' is not supported by this endpoint.", name);
+    return false;
+}
+
+/* ---- structured output ---- */
+
+#define SCHEMA_PLACE "response_format.json_schema"
+
+/* A schema that strict mode cannot take is put to the model in words. */
+static void instruct_schema(struct chat_request *r, const json_t *schema)
+{
+    instruct(r,
+             "Answer with one JSON value that is valid against this JSON Schema, and with nothing "
+             "before or after it:");
+    struct buf text = BUF_INIT;
+    json_write(&text, schema);
+    instruct(r, buf_str(&text));
+    buf_free(&text);
+    note(&r->emulated, "response_format");
+}
+
+static bool take_json_schema(struct chat_request *r, const json_t *format, struct api_error *e)
+{
+    const json_t *description = json_object_get(format, "json_schema");
+    const json_t *schema = json_object_get(description, "schema");
+    const char *name = json_str_at(description, "name");
+    if (!json_is_object(description))
+        return wrong_type(e, SCHEMA_PLACE, "an object");
+    if (name == NULL || !toolset_name_ok(name))
+        return wrong(e, "invalid_value", SCHEMA_PLACE ".name",
+                     "expected 1 to 64 characters of a-z, A-Z, 0-9, '_' and '-'");
+    if (!json_is_object(schema))
+        return wrong_type(e, SCHEMA_PLACE ".schema", "an object");
+    if (json_is_true(json_object_get(description, "strict"))) {
+        if (!schema_check_strict(schema, SCHEMA_PLACE ".schema", e))
             return false;
+        r->schema = json_incref((json_t *)(uintptr_t)schema);
+        return true;
     }
+    r->schema = schema_make_strict(schema);
+    if (r->schema == NULL)
+        instruct_schema(r, schema);
     return true;
 }
 
-static bool check_message(const json_t *message, size_t i, struct api_error *e)
+static bool take_response_format(struct chat_request *r, const char *name, const json_t *value,
+                                 struct api_error *e)
 {
-    char place[API_ERROR_PARAM_MAX];
-    place_at(place, "messages[%zu]", i);
-    if (!json_is_object(message))
-        return wrong_type(e, place, "an object");
-    const char *role = json_str_at(message, "role");
-    const json_t *calls = json_object_get(message, "tool_calls");
-    place_at(place, "messages[%zu].role", i);
-    if (role == NULL)
-        return wrong_type(e, place, "a string");
-    if (!is_role(role)) {
-        api_error_bad(e, "invalid_value", place,
-                      "Invalid value for '%s': supported are 'system', 'developer', 'user' and "
-                      "'assistant'.",
-                      place);
+    const char *type = json_str_at(value, "type");
+    if (!take_object(r, name, value, e))
         return false;
-    }
-    place_at(place, "messages[%zu].tool_calls", i);
-    if (json_array_size(calls) != 0)
-        return unsupported(e, place, "is not supported by this endpoint");
-    place_at(place, "messages[%zu].content", i);
-    return check_content(json_object_get(message, "content"), place, strcmp(role, "assistant") == 0,
-                         e);
-}
-
-static bool take_messages(struct chat_request *r, const char *name, const json_t *value,
-                          struct api_error *e)
-{
-    if (!json_is_array(value))
-        return wrong_type(e, name, "an array of objects");
-    size_t count = json_array_size(value);
-    if (count == 0 || count > CHAT_MESSAGES_MAX) {
-        api_error_bad(e, count == 0 ? "empty_array" : "array_above_max_length", name,
-                      "Invalid 'messages': expected 1 to %d messages.", CHAT_MESSAGES_MAX);
-        return false;
-    }
-    for (size_t i = 0; i < count; i++)
-        if (!check_message(json_array_get(value, i), i, e))
-            return false;
-    r->messages = value;
+    if (is(type, "text"))
+        return true;
+    if (is(type, "json_schema"))
+        return take_json_schema(r, value, e);
+    if (!is(type, "json_object"))
+        return wrong(e, "invalid_value", "response_format.type",
+                     "expected 'text', 'json_object' or 'json_schema'");
+    instruct(r, "Answer with one JSON object, and with nothing before or after it.");
+    note(&r->emulated, name);
     return true;
 }
 
 /* ---- the table ---- */
 
 static const struct field fields[] = {
-    { "model", take_model, false },
-    { "messages", take_messages, false },
-    { "stream", take_stream, false },
-    { "stream_options", take_stream_options, false },
-    { "reasoning_effort", take_effort, false },
-    { "n", take_n, false },
-    { "response_format", take_response_format, false },
-    { "modalities", take_modalities, false },
-    { "temperature", take_temperature, true },
-    { "top_p", take_probability, true },
-    { "frequency_penalty", take_penalty, true },
-    { "presence_penalty", take_penalty, true },
-    { "seed", take_integer, true },
-    { "logit_bias", take_object, true },
-    { "max_tokens", take_token_limit, true },
-    { "max_completion_tokens", take_token_limit, true },
-    { "metadata", take_object, true },
-    { "store", take_boolean, true },
-    { "user", take_string, true },
-    { "safety_identifier", take_string, true },
-    { "prompt_cache_key", take_string, true },
-    { "prompt_cache_retention", take_string, true },
-    { "prediction", take_object, true },
-    { "service_tier", take_string, true },
-    { "verbosity", take_string, true },
-    { "parallel_tool_calls", take_boolean, true },
-    { "top_k", take_any, true },
-    { "min_p", take_any, true },
-    { "repetition_penalty", take_any, true },
-    { "stop", take_unsupported, false },
-    { "tools", take_unsupported, false },
-    { "tool_choice", take_unsupported, false },
-    { "functions", take_unsupported, false },
-    { "function_call", take_unsupported, false },
-    { "logprobs", take_unsupported, false },
-    { "top_logprobs", take_unsupported, false },
-    { "audio", take_unsupported, false },
-    { "moderation", take_unsupported, false },
-    { "web_search_options", take_unsupported, false },
+    { "model", MAPPED, take_model, "one that /v1/models lists, or an alias" },
+    { "messages", MAPPED, take_messages, "the whole history" },
+    { "stream", MAPPED, take_stream, "server-sent events" },
+    { "stream_options", MAPPED, take_stream_options,
+      "include_usage; include_obfuscation is ignored" },
+    { "tools", MAPPED, take_any, "functions, natively" },
+    { "tool_choice", EMULATED, take_any,
+      "none and allowed_tools exactly; required and a named function by offering just those and "
+      "telling "
+      "the model" },
+    { "parallel_tool_calls", EMULATED, take_any,
+      "false: only the first call of a batch is returned" },
+    { "functions", MAPPED, take_any, "deprecated form of tools" },
+    { "function_call", EMULATED, take_any, "deprecated form of tool_choice" },
+    { "response_format", MAPPED, take_response_format,
+      "json_schema natively, checked against the rules of strict mode; json_object, and a schema "
+      "that strict "
+      "mode cannot take, by telling the model" },
+    { "reasoning_effort", MAPPED, take_effort, "checked against the model's own list" },
+    { "verbosity", MAPPED, take_verbosity, "low, medium or high" },
+    { "service_tier", MAPPED, take_service_tier, "flex, priority and fast are passed on" },
+    { "n", EMULATED, take_n, "up to 8 turns side by side" },
+    { "stop", EMULATED, take_stop, "up to 4 sequences; the turn is interrupted at the first" },
+    { "modalities", MAPPED, take_modalities, "text alone" },
+    { "temperature", IGNORED, take_temperature, "0 to 2" },
+    { "top_p", IGNORED, take_probability, "0 to 1" },
+    { "frequency_penalty", IGNORED, take_penalty, "-2 to 2" },
+    { "presence_penalty", IGNORED, take_penalty, "-2 to 2" },
+    { "seed", IGNORED, take_integer, "" },
+    { "logit_bias", IGNORED, take_object, "" },
+    { "max_tokens", IGNORED, take_token_limit, "the worker has no limit to set" },
+    { "max_completion_tokens", IGNORED, take_token_limit, "the worker has no limit to set" },
+    { "metadata", IGNORED, take_object, "" },
+    { "store", IGNORED, take_boolean, "nothing is ever stored" },
+    { "user", IGNORED, take_string, "" },
+    { "safety_identifier", IGNORED, take_string, "" },
+    { "prompt_cache_key", IGNORED, take_string, "conversations are recognised by their content" },
+    { "prompt_cache_options", IGNORED, take_object, "" },
+    { "prompt_cache_retention", IGNORED, take_string, "" },
+    { "prediction", IGNORED, take_object, "" },
+    { "logprobs", REFUSED, take_unsupported, "false is accepted" },
+    { "top_logprobs", REFUSED, take_unsupported, "" },
+    { "audio", REFUSED, take_unsupported, "" },
+    { "moderation", REFUSED, take_unsupported, "" },
+    { "web_search_options", REFUSED, take_unsupported, "" },
+    /* Not OpenAI's, but sent by clients of other servers. */
+    { "top_k", IGNORED, take_any, "of other servers" },
+    { "min_p", IGNORED, take_any, "of other servers" },
+    { "repetition_penalty", IGNORED, take_any, "of other servers" },
+    { "chat_template_kwargs", IGNORED, take_any, "of other servers" },
+    { "thinking", IGNORED, take_any, "of other servers" },
 };
 
 static bool take_fields(struct chat_request *r, struct api_error *e)
@@ -357,9 +383,22 @@ static bool take_fields(struct chat_request *r, struct api_error *e)
             continue;
         if (!f->take(r, f->name, value, e))
             return false;
-        if (f->ignored)
-            buf_printf(&r->ignored, "%s%s", r->ignored.len != 0 ? ", " : "", f->name);
+        if (f->treatment == IGNORED)
+            note(&r->ignored, f->name);
     }
+    return true;
+}
+
+static bool take_tools(struct chat_request *r, struct api_error *e)
+{
+    if (!toolset_parse(&r->tools, r->root, e))
+        return false;
+    if (r->tools.mode == TOOL_REQUIRED) {
+        instruct(r, "Answer by calling a function. Do not answer with text.");
+        note(&r->emulated, r->tools.legacy ? "function_call" : "tool_choice");
+    }
+    if (!r->tools.parallel && r->tools.offered != NULL)
+        note(&r->emulated, r->tools.legacy ? "functions" : "parallel_tool_calls");
     return true;
 }
 
@@ -373,9 +412,8 @@ static bool require(const void *value, const char *name, struct api_error *e)
 
 bool chat_request_parse(struct chat_request *ret, const char *body, size_t len, struct api_error *e)
 {
-    *ret = (struct chat_request){ .root = NULL };
-    const char *why = NULL;
-    ret->root = json_parse(body, len, &why);
+    *ret = (struct chat_request){ .choices = 1 };
+    ret->root = json_parse(body, len, NULL);
     if (ret->root == NULL) {
         /* The parser's own words may quote the body, so they are not passed on. */
         api_error_bad(e, NULL, NULL, "%s",
@@ -388,20 +426,34 @@ bool chat_request_parse(struct chat_request *ret, const char *body, size_t len, 
         api_error_bad(e, "invalid_type", NULL, "Invalid body: expected a JSON object.");
         return false;
     }
-    if (!take_fields(ret, e) || !require(ret->model, "model", e) ||
-        !require(ret->messages, "messages", e))
-        return false;
-    if (json_is_object(json_object_get(ret->root, "stream_options")) && !ret->stream) {
-        api_error_bad(e, "invalid_value", "stream_options",
-                      "The 'stream_options' parameter is only allowed when 'stream' is enabled.");
-        return false;
-    }
-    return true;
+    return take_fields(ret, e) && require(ret->model, "model", e) &&
+           require(ret->messages, "messages", e) && take_tools(ret, e);
+}
+
+void chat_request_stops(const struct chat_request *request, struct stop *stop)
+{
+    const json_t *stops = request->stops;
+    if (json_is_string(stops))
+        stop_add(stop, json_string_value(stops), json_string_length(stops));
+    for (size_t i = 0; i < json_array_size(stops); i++)
+        stop_add(stop, json_string_value(json_array_get(stops, i)),
+                 json_string_length(json_array_get(stops, i)));
 }
 
 void chat_request_free(struct chat_request *request)
 {
     json_decref(request->root);
+    json_decref(request->schema);
+    toolset_free(&request->tools);
+    buf_free(&request->instructions);
     buf_free(&request->ignored);
+    buf_free(&request->emulated);
     *request = (struct chat_request){ .root = NULL };
+}
+
+void chat_request_print_fields(FILE *out)
+{
+    static const char *const names[] = { "mapped", "emulated", "ignored", "refused" };
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        fprintf(out, "%s\t%s\t%s\n", fields[i].name, names[fields[i].treatment], fields[i].meaning);
 }

@@ -1,6 +1,8 @@
 /* Recognises a conversation that is carried on. */
 #include "conversation.h"
 
+#include "message.h"
+
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,4 +126,73 @@ void conversation_digest_after(const struct conversation *c, const json_t *answe
     for (size_t i = 0; i < json_array_size(answer_items); i++)
         feed_item(&state, json_array_get(answer_items, i));
     finish(c, &state, parked, ret);
+}
+
+/* ---- carrying on ---- */
+
+/* The results of calls that end the messages, one for each new item; 0 when something else is new too. */
+static size_t take_results(const struct conversation *c, const json_t *messages,
+                           struct turn_result results[OUTPUT_CALLS_MAX])
+{
+    size_t total = json_array_size(messages);
+    size_t count = c->new_items;
+    if (count == 0 || count > OUTPUT_CALLS_MAX || count > total)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *role = json_str_at(json_array_get(messages, total - count + i), "role");
+        if (role == NULL || strcmp(role, "tool") != 0)
+            return 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *message = json_array_get(messages, total - count + i);
+        results[i] = (struct turn_result){ json_str_at(message, "tool_call_id"),
+                                           message_tool_content(message) };
+    }
+    return count;
+}
+
+static struct turn *resume_parked(const struct conversation *c, const json_t *messages,
+                                  struct turns *turns, const struct turn_events *events,
+                                  void *owner)
+{
+    unsigned char digest[TURN_DIGEST_BYTES];
+    struct turn_result results[OUTPUT_CALLS_MAX];
+    struct turn *resumed = NULL;
+    conversation_digest_seen(c, true, digest);
+    struct turn *turn = turns_find(turns, digest);
+    size_t count = turn != NULL ? take_results(c, messages, results) : 0;
+    if (count != 0 && turn_waits_for(turn, results, count))
+        resumed = turn_resume(turn, results, count, events, owner);
+    for (size_t i = 0; i < count; i++)
+        json_decref(results[i].content);
+    return resumed;
+}
+
+/* The thread has seen all but the last items of the plan. */
+static void keep_last_items(struct turn_plan *plan, size_t count)
+{
+    json_t *items = json_array();
+    size_t total = json_array_size(plan->items);
+    for (size_t i = total - count; i < total; i++)
+        json_array_append(items, json_array_get(plan->items, i));
+    json_decref(plan->items);
+    plan->items = items;
+}
+
+struct turn *conversation_run(const struct conversation *c, const json_t *messages,
+                              struct turns *turns, struct turn_plan *plan,
+                              const struct turn_events *events, void *owner)
+{
+    unsigned char digest[TURN_DIGEST_BYTES];
+    struct turn *resumed = resume_parked(c, messages, turns, events, owner);
+    if (resumed != NULL) {
+        turn_plan_free(plan);
+        return resumed;
+    }
+    conversation_digest_seen(c, false, digest);
+    struct turn *idle = turns_find(turns, digest);
+    if (idle == NULL || !turn_is_idle(idle))
+        return turn_begin(turns, plan, events, owner);
+    keep_last_items(plan, c->new_items);
+    return turn_again(idle, plan, events, owner);
 }

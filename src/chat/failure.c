@@ -131,6 +131,7 @@ const char *failure_finish_reason(const struct turn_end *end, struct api_error *
     const char *reason = NULL;
     switch (end->outcome) {
     case TURN_COMPLETED:
+    case TURN_CALLS:
         return "stop";
     case TURN_FAILED:
         reason = incomplete_reason(end->message);

@@ -1,57 +1,53 @@
 /* From a chat request to what the worker is asked. */
 #include "plan.h"
 
+#include "message.h"
+
 #include <string.h>
 
-/* The worker drops items of the role "system" without a word: developer is the role it passes on. */
-static const char *worker_role(const char *role)
+static json_t *make_thread(const struct chat_request *r, const struct plan_options *o)
 {
-    return strcmp(role, "system") == 0 ? "developer" : role;
+    /* baseInstructions "" sends no prompt of codex's own; null would send its coding prompt. */
+    json_t *thread =
+        json_pack("{s:s, s:b, s:s, s:[], s:b, s:s, s:s}", "model", o->model, "ephemeral", 1,
+                  "baseInstructions", "", "environments", "experimentalRawEvents", 1,
+                  "approvalPolicy", "never", "sandbox", "read-only");
+    if (r->tools.offered != NULL)
+        json_object_set(thread, "dynamicTools", r->tools.offered);
+    if (r->verbosity != NULL)
+        json_object_set_new(thread, "config", json_pack("{s:s}", "model_verbosity", r->verbosity));
+    return thread;
 }
 
-static json_t *text_part(const char *role, const json_t *text)
-{
-    const char *type = strcmp(role, "assistant") == 0 ? "output_text" : "input_text";
-    json_t *part = json_pack("{s:s}", "type", type);
-    json_object_set(part, "text", (json_t *)(uintptr_t)text);
-    return part;
-}
-
-static json_t *content_parts(const char *role, const json_t *content)
-{
-    json_t *parts = json_array();
-    if (json_is_string(content))
-        json_array_append_new(parts, text_part(role, content));
-    for (size_t i = 0; i < json_array_size(content); i++)
-        json_array_append_new(parts,
-                              text_part(role, json_object_get(json_array_get(content, i), "text")));
-    return parts;
-}
-
-static json_t *make_items(const json_t *messages)
+/* Our own instructions come first, where they stay as the history grows. */
+static json_t *make_items(const struct chat_request *r)
 {
     json_t *items = json_array();
-    for (size_t i = 0; i < json_array_size(messages); i++) {
-        const json_t *message = json_array_get(messages, i);
-        const char *role = worker_role(json_str_at(message, "role"));
-        json_t *parts = content_parts(role, json_object_get(message, "content"));
-        if (json_array_size(parts) != 0) /* an assistant message may have said nothing */
-            json_array_append_new(items, json_pack("{s:s, s:s, s:O}", "type", "message", "role",
-                                                   role, "content", parts));
-        json_decref(parts);
-    }
+    if (r->instructions.len != 0)
+        json_array_append_new(items, json_pack("{s:s, s:s, s:[{s:s, s:s%}]}", "type", "message",
+                                               "role", "developer", "content", "type", "input_text",
+                                               "text", r->instructions.data, r->instructions.len));
+    for (size_t i = 0; i < json_array_size(r->messages); i++)
+        message_append_items(items, json_array_get(r->messages, i), i);
     return items;
 }
 
-void plan_make(struct turn_plan *ret, const struct chat_request *request)
+static json_t *make_start(const struct chat_request *r, const struct plan_options *o)
 {
-    /* baseInstructions "" sends no prompt of codex's own; null would send its coding prompt. */
-    ret->thread =
-        json_pack("{s:s, s:b, s:s, s:[], s:b, s:s, s:s}", "model", request->model, "ephemeral", 1,
-                  "baseInstructions", "", "environments", "experimentalRawEvents", 1,
-                  "approvalPolicy", "never", "sandbox", "read-only");
-    ret->items = make_items(request->messages);
-    ret->start = json_pack("{s:[]}", "input");
-    if (request->effort != NULL)
-        json_object_set_new(ret->start, "effort", json_string(request->effort));
+    json_t *start = json_pack("{s:[], s:s}", "input", "summary", o->summary);
+    if (o->effort != NULL)
+        json_object_set_new(start, "effort", json_string(o->effort));
+    if (r->schema != NULL)
+        json_object_set(start, "outputSchema", r->schema);
+    if (r->service_tier != NULL)
+        json_object_set_new(start, "serviceTier", json_string(r->service_tier));
+    return start;
+}
+
+void plan_make(struct turn_plan *ret, const struct chat_request *request,
+               const struct plan_options *options)
+{
+    ret->thread = make_thread(request, options);
+    ret->items = make_items(request);
+    ret->start = make_start(request, options);
 }
