@@ -20,6 +20,8 @@ struct config {
     char *codex_bin;
     char *codex_home;
     char *codex_model;
+    char *model_aliases;
+    char *cors_origins;
     char *worker_config;
     char *worker_env;
     int64_t catalog_mode; /* enum catalog_mode */
@@ -28,6 +30,11 @@ struct config {
     int64_t handshake_timeout_ms;
     int64_t rpc_timeout_ms;
     int64_t turn_timeout_ms;
+    int64_t park_ttl_ms;
+    int64_t parked_max;
+    int64_t idle_ttl_ms;
+    int64_t idle_max;
+    int64_t reasoning_summary; /* index of config_summary_name */
     int64_t backoff_initial_ms;
     int64_t backoff_max_ms;
     int64_t stable_ms;
@@ -50,6 +57,9 @@ struct config {
 CHECK_RESULT int config_load(struct config *ret, FILE *complaints);
 
 void config_free(struct config *c);
+
+/* The name of the setting REASONING_SUMMARY, as the worker takes it. */
+const char *config_summary_name(const struct config *c);
 
 /* Prints the table of settings: name, default, meaning. */
 void config_help(FILE *out);

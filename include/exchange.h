@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct chat_options;
+struct conversation;
 struct deadlines;
 struct exchanges;
 struct st_h2o_req_t;
@@ -28,9 +29,9 @@ size_t exchanges_count(const struct exchanges *all);
 /* Ends every exchange: 503 to those that wait, an error frame to those that stream. */
 void exchanges_end_all(struct exchanges *all);
 
-/* Runs the plan as a chat for the request and answers it, in any case; takes the plan. The exchange frees itself with
+/* Runs the plan as a chat for the request and answers it, in any case; takes the plan and the conversation. The exchange frees itself with
  * the request, which may be as early as within this call. */
 void exchange_run(struct exchanges *all, struct st_h2o_req_t *req, const struct chat_options *chat,
-                  struct turns *turns, struct turn_plan *plan);
+                  struct turns *turns, struct turn_plan *plan, struct conversation *conversation);
 
 #endif

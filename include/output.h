@@ -52,6 +52,7 @@ struct output_sink {
 
 struct output {
     struct output_sink sink;
+    json_t *offered; /* owned: dynamicTools of the thread, or NULL */
     struct output_item items[OUTPUT_OPEN_ITEMS_MAX];
     size_t item_count;
     struct output_channel text;

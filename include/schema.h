@@ -14,11 +14,12 @@
 #include <stdbool.h>
 
 /* Limits of the guide, for a whole schema unless said otherwise. */
-#define SCHEMA_LEVELS_MAX 10         /* objects and arrays in each other, the root being the first */
-#define SCHEMA_PROPERTIES_MAX 5000   /* of all objects */
-#define SCHEMA_ENUM_VALUES_MAX 1000  /* of all enums */
-#define SCHEMA_TEXT_MAX 120000       /* characters of names of properties and definitions, enum and const */
-#define SCHEMA_ENUM_LONG 250         /* an enum of more values than these ... */
+#define SCHEMA_LEVELS_MAX 10        /* objects and arrays in each other, the root being the first */
+#define SCHEMA_PROPERTIES_MAX 5000  /* of all objects */
+#define SCHEMA_ENUM_VALUES_MAX 1000 /* of all enums */
+#define SCHEMA_TEXT_MAX                                                                            \
+    120000                   /* characters of names of properties and definitions, enum and const */
+#define SCHEMA_ENUM_LONG 250 /* an enum of more values than these ... */
 #define SCHEMA_ENUM_LONG_TEXT_MAX 15000 /* ... has at most this many characters */
 
 /* Ours: how many schemas in each other are followed, anyOf and all (C recursion ends here). */

@@ -31,6 +31,7 @@ struct setting {
 
 static const char *const catalog_choices[] = { "stripped", "bundled", NULL };
 static const char *const demo_choices[] = { "off", "auto", "on", NULL };
+static const char *const summary_choices[] = { "auto", "concise", "detailed", "none", NULL };
 static const char *const level_choices[] = { "debug", "info", "warn", "error", NULL };
 static const char *const switch_choices[] = { "0", "1", NULL };
 
@@ -53,7 +54,12 @@ static const struct setting settings[] = {
     { "CODEX_HOME", TEXT, FIELD(codex_home), ".codex-api", 0, 0, NULL,
       "run-time home: the worker's login and configuration, the key file, the model catalog" },
     { "CODEX_MODEL", TEXT, FIELD(codex_model), NULL, 0, 0, NULL,
-      "a model id that is served beside those the worker lists, for providers of your own" },
+      "ids of models that are served beside those the worker lists, separated by commas, for "
+      "providers of your own" },
+    { "PROXY_MODEL_ALIASES", TEXT, FIELD(model_aliases), NULL, 0, 0, NULL,
+      "further names of models: alias=model or alias=model:effort, separated by commas" },
+    { "PROXY_CORS_ORIGINS", TEXT, FIELD(cors_origins), NULL, 0, 0, NULL,
+      "origins of browser pages that may use the API, separated by commas, or *; unset: none" },
     { "WORKER_CONFIG", TEXT, FIELD(worker_config), NULL, 0, 0, NULL,
       "configuration of the worker: lines of key=value (TOML), passed as -c after our own" },
     { "WORKER_ENV", TEXT, FIELD(worker_env), NULL, 0, 0, NULL,
@@ -72,6 +78,18 @@ static const struct setting settings[] = {
       "deadline of one request to the worker" },
     { "WORKER_TURN_TIMEOUT_MS", MILLIS, FIELD(turn_timeout_ms), "600000", 10, 24 * HOUR, NULL,
       "deadline of one whole turn; 504 or an error frame after it" },
+    { "WORKER_PARK_TTL_MS", MILLIS, FIELD(park_ttl_ms), "120000", 0, HOUR, NULL,
+      "how long a turn waits for the results of its function calls before it is given up; the "
+      "history "
+      "is then replayed" },
+    { "WORKER_PARKED_MAX", COUNT, FIELD(parked_max), "64", 0, 1024, NULL,
+      "turns that wait for results at once; 0: none waits" },
+    { "WORKER_THREAD_TTL_MS", MILLIS, FIELD(idle_ttl_ms), "600000", 0, 24 * HOUR, NULL,
+      "how long the thread of an answered conversation is kept for its next message" },
+    { "WORKER_THREADS_MAX", COUNT, FIELD(idle_max), "32", 0, 1024, NULL,
+      "such threads at once, about 1.4 MB of the worker each; 0: none is kept" },
+    { "REASONING_SUMMARY", CHOICE, FIELD(reasoning_summary), "auto", 0, 0, summary_choices,
+      "summaries of the model's reasoning, given to clients as reasoning_content" },
     { "WORKER_BACKOFF_INITIAL_MS", MILLIS, FIELD(backoff_initial_ms), "250", 1, HOUR, NULL,
       "longest pause before the first restart; doubles with each failure in a row" },
     { "WORKER_BACKOFF_MAX_MS", MILLIS, FIELD(backoff_max_ms), "5000", 1, HOUR, NULL,
@@ -233,6 +251,11 @@ void config_free(struct config *c)
         free(*field);
         *field = NULL;
     }
+}
+
+const char *config_summary_name(const struct config *c)
+{
+    return summary_choices[c->reasoning_summary];
 }
 
 static void print_range(FILE *out, const struct setting *s)

@@ -21,6 +21,7 @@ static void print_help(FILE *out)
         "Without an option it serves until SIGTERM or SIGINT, then finishes what is in flight and "
         "exits 0.\n"
         "A second signal exits at once.\n"
+        "  --fields        prints how each field of a chat completion request is treated\n"
         "  --check-config  checks the settings and exits: 0, or 78 with a line for each wrong one\n"
         "\n",
         out);

@@ -115,6 +115,14 @@ static bool fill_from_body(struct api_error *ret, const char *message)
     return text != NULL;
 }
 
+/* What has no kind of its own is either a broken stream, and says so, or the upstream's refusal in its own words. */
+static bool is_refusal(const struct turn_end *end)
+{
+    static const char broken[] = "stream disconnected";
+    return end->kind != NULL && strcmp(end->kind, "other") == 0 && end->message != NULL &&
+           strncmp(end->message, broken, sizeof(broken) - 1) != 0;
+}
+
 static void fill_failed(struct api_error *ret, const struct turn_end *end)
 {
     const struct failure *row = find(end->kind);
@@ -123,7 +131,7 @@ static void fill_failed(struct api_error *ret, const struct turn_end *end)
     else if (end->http_status != 0)
         fill(ret, by_http_status(end->http_status));
     else if (!fill_from_body(ret, end->message))
-        fill(ret, &upstream_broke);
+        fill(ret, is_refusal(end) ? find("badRequest") : &upstream_broke);
 }
 
 const char *failure_finish_reason(const struct turn_end *end, struct api_error *ret_error)

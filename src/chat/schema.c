@@ -8,10 +8,9 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define NO_INDEX SIZE_MAX
-#define NAME_SHOWN_MAX 40  /* bytes of a client's name in a message */
-#define PATH_SHOWN_MAX 240 /* bytes of a path; of a longer one the end is shown */
-#define FAULT_MAX 200      /* bytes of what is said of the fault itself */
-#define NOTE_MAX 200       /* bytes of the value of a constraint that is told in a description */
+#define NAME_SHOWN_MAX 40 /* bytes of a client's name in a message */
+#define FAULT_MAX 240     /* bytes of what is said of a fault */
+#define NOTE_MAX 200      /* bytes of the value of a constraint that is told in a description */
 
 /* Where in the schema the walk is: a chain on the stack. */
 struct place {
@@ -29,6 +28,8 @@ struct walk {
     struct api_error *error; /* borrowed */
     size_t properties, enum_values, text;
 };
+
+static const char *const definitions[] = { "$defs", "definitions" };
 
 /* jansson iterates over what could be changed, also when it is not. */
 static json_t *iterable(const json_t *value)
@@ -54,10 +55,10 @@ static const char *shown(char ret[NAME_SHOWN_MAX + 4], const char *text)
     memcpy(ret, text, len);
     memcpy(ret + len, cut ? "..." : "", cut ? 4 : 1);
     for (unsigned char *at = (unsigned char *)ret; *at != '\0'; at++) {
-        bool c1 = at[0] == 0xC2 && at[1] < 0xA0;                       /* U+0080 to U+009F */
-        bool format = at[0] == 0xE2 && (at[1] == 0x80 || at[1] == 0x81); /* U+2000 to U+207F */
-        if (c1 || format)
-            memset(at, '?', c1 ? 2 : 3);
+        if (at[0] == 0xC2 && at[1] < 0xA0) /* U+0080 to U+009F */
+            memset(at, '?', 2);
+        else if (at[0] == 0xE2 && (at[1] & 0xFE) == 0x80) /* U+2000 to U+207F */
+            memset(at, '?', 3);
         else if (*at < 0x20 || *at == 0x7F)
             *at = '?';
     }
@@ -91,48 +92,27 @@ __attribute__((format(printf, 3, 4))) static bool fault(struct walk *w, const st
     va_end(args);
     struct buf path = BUF_INIT;
     put_path(&path, at);
-    const char *from = buf_str(&path);
-    bool cut = path.len > PATH_SHOWN_MAX;
-    if (cut)
-        from += path.len - PATH_SHOWN_MAX;
-    while (((unsigned char)*from & 0xC0) == 0x80)
-        from++;
-    api_error_bad(w->error, "invalid_json_schema", w->param, "Invalid schema for %s: in %s%s, %s.",
-                  w->param, cut ? "$..." : "", from, what);
+    api_error_bad(w->error, "invalid_json_schema", w->param,
+                  "Invalid schema for %s: %s. Found at %s", w->param, what, buf_str(&path));
     buf_free(&path);
     return false;
 }
 
 /* ---- the words of JSON Schema ---- */
 
-static bool is_any(const json_t *value)
-{
-    return value != NULL;
-}
-
-static bool is_none(const json_t *value)
-{
-    return value == NULL;
-}
-
 static bool is_number(const json_t *value)
 {
     return json_is_number(value);
-}
-
-static bool is_one_of(const char *text, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(text, names[i]) == 0)
-            return true;
-    return false;
 }
 
 static bool is_format(const json_t *value)
 {
     static const char *const formats[] = { "date-time", "time", "date", "duration", "email",
                                            "hostname",  "ipv4", "ipv6", "uuid" };
-    return json_is_string(value) && is_one_of(json_string_value(value), formats, COUNT(formats));
+    for (size_t i = 0; json_is_string(value) && i < COUNT(formats); i++)
+        if (strcmp(json_string_value(value), formats[i]) == 0)
+            return true;
+    return false;
 }
 
 /* A pattern that looks around, as that of zod's email(), is refused upstream. */
@@ -146,56 +126,62 @@ static bool is_pattern(const json_t *value)
             continue;
         }
         in_class = *at == '[' || (in_class && *at != ']');
-        if (!in_class && strncmp(at, "(?", 2) == 0) {
-            const char *look = at + 2 + (at[2] == '<'); /* (?<name> is a group */
-            if (*look == '=' || *look == '!')
-                return false;
-        }
+        if (!in_class && strncmp(at, "(?", 2) == 0 &&
+            strchr("=!", at[2] == '<' ? at[3] : at[2]) != NULL) /* (?<name> is a group */
+            return false;
     }
     return at != NULL;
 }
 
-/* Keywords of one fate; those in no row are annotations, which strict mode passes over and the making
- * drops. */
+/* What the making does with a keyword. */
+enum fate {
+    FATE_DROP,
+    FATE_SHAPE, /* built anew */
+    FATE_COPY,
+    FATE_TELL, /* a constraint or a hint: dropped, and told in the description */
+    FATE_STUCK /* no strict schema says this: there is nothing to make */
+};
+
 struct words {
-    bool (*checked)(const json_t *); /* whether strict mode takes this value */
-    bool (*copied)(const json_t *);  /* whether the making copies this value as it is */
-    bool told;                       /* what is not copied is told in the description */
-    bool stuck;                      /* no strict schema says this: it cannot be made */
-    const char *wanted;              /* said of values that the check does not take */
-    const char *names[24];
+    enum fate fate;
+    const char *wanted;            /* what is said of a refusal; NULL if there is none */
+    bool (*takes)(const json_t *); /* what is not refused; FATE_COPY tells what is. NULL: nothing */
+    const char *const names[20];
 };
 
+#define REFUSED "is not permitted"
+#define A_NUMBER "has to be a number"
+#define A_PATTERN "has to be a string without regex lookaround"
+#define A_FORMAT "has to be date-time, time, date, duration, email, hostname, ipv4, ipv6 or uuid"
+
+/* A keyword that is in no row is an annotation, or unknown: it is dropped, and upstream has the word. */
 static const struct words rows[] = {
-    { is_any, is_none, false, false, "",
-      { "$ref", "additionalProperties", "anyOf", "items", "properties", "required", "type" } },
-    { is_none, is_none, false, false, "is not permitted", { "allOf", "oneOf" } },
-    { is_any, is_any, false, false, "", { "const", "enum" } },
-    { is_number, is_number, true, false, "has to be a number",
-      { "exclusiveMaximum", "exclusiveMinimum", "maxItems", "maximum", "minItems", "minimum",
-        "multipleOf" } },
-    { is_format, is_format, true, false,
-      "has to be date-time, time, date, duration, email, hostname, ipv4, ipv6 or uuid",
-      { "format" } },
-    { is_pattern, is_pattern, true, false, "has to be a string without regex lookaround",
-      { "pattern" } },
-    /* Measured to be taken, documented to be "possibly" refused. */
-    { is_any, is_none, true, false, "",
-      { "contentEncoding", "contentMediaType", "default", "maxLength", "minLength" } },
-    { is_none, is_none, true, false, "is not permitted",
-      { "contentSchema", "maxProperties", "minProperties", "uniqueItems" } },
-    { is_any, is_none, false, true, "", { "$dynamicRef", "$recursiveRef" } },
-    { is_none, is_none, false, true, "is not permitted",
-      { "additionalItems",   "contains",         "dependencies",          "dependentRequired",
-        "dependentSchemas",  "else",             "if",                    "maxContains",
-        "minContains",       "not",              "patternProperties",     "prefixItems",
-        "propertyNames",     "then",             "unevaluatedItems",      "unevaluatedProperties" } },
+    { FATE_SHAPE,
+      NULL,
+      NULL,
+      { "$ref", "anyOf", "items", "properties", "required", "type", "additionalProperties" } },
+    { FATE_SHAPE, REFUSED, NULL, { "allOf", "oneOf" } },
+    { FATE_COPY, NULL, NULL, { "const", "enum" } },
+    { FATE_COPY,
+      A_NUMBER,
+      is_number,
+      { "exclusiveMaximum", "exclusiveMinimum", "multipleOf", "maxItems", "maximum", "minItems",
+        "minimum" } },
+    { FATE_COPY, A_PATTERN, is_pattern, { "pattern" } },
+    { FATE_COPY, A_FORMAT, is_format, { "format" } },
+    { FATE_TELL, NULL, NULL, { "default", "maxLength", "minLength", "contentEncoding" } },
+    { FATE_TELL, REFUSED, NULL, { "maxProperties", "minProperties", "uniqueItems" } },
+    { FATE_STUCK,
+      REFUSED,
+      NULL,
+      { "additionalItems", "contains", "contentSchema", "dependencies", "dependentRequired",
+        "dependentSchemas", "else", "if", "maxContains", "minContains", "not", "patternProperties",
+        "prefixItems", "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties" } },
 };
-
-static const struct words annotation = { is_any, is_none, false, false, "", { NULL } };
 
 static const struct words *find_words(const char *name)
 {
+    static const struct words annotation = { FATE_DROP, NULL, NULL, { NULL } };
     for (size_t i = 0; i < COUNT(rows); i++)
         for (const char *const *word = rows[i].names; *word != NULL; word++)
             if (strcmp(*word, name) == 0)
@@ -203,36 +189,52 @@ static const struct words *find_words(const char *name)
     return &annotation;
 }
 
-static const char *const type_names[] = { "object", "array",   "string", "number",
-                                          "integer", "boolean", "null" };
-enum type {
-    OBJECT = 1 << 0,
-    ARRAY = 1 << 1,
-    STRING = 1 << 2,
-    NUMBER = 1 << 3,
-    INTEGER = 1 << 4,
-    BOOLEAN = 1 << 5,
-    NIL = 1 << 6,
-};
+static bool takes(const struct words *words, const json_t *value)
+{
+    return words->wanted == NULL || (words->takes != NULL && words->takes(value));
+}
 
-/* The types that a schema names, as bits; 0 when it names none, or one that does not exist. */
+enum type { OBJECT = 1, ARRAY = 2, STRING = 4, INTEGER = 8, NUMBER = 16, BOOLEAN = 32, NIL = 64 };
+
+static const char *const type_names[] = { "object", "array",   "string", "integer",
+                                          "number", "boolean", "null" };
+
+static unsigned type_named(const json_t *name)
+{
+    for (size_t i = 0; json_is_string(name) && i < COUNT(type_names); i++)
+        if (strcmp(json_string_value(name), type_names[i]) == 0)
+            return 1U << i;
+    return 0;
+}
+
+/* The types that `type` names, as bits of enum type; 0 if it names none, or one that does not exist. */
 static unsigned types_named(const json_t *type)
 {
-    unsigned types = 0;
+    unsigned types = type_named(type);
     for (size_t i = 0; i < json_array_size(type); i++) {
-        const json_t *name = json_array_get(type, i);
-        unsigned one = json_is_array(name) ? 0 : types_named(name);
-        types |= one;
+        unsigned one = type_named(json_array_get(type, i));
         if (one == 0)
             return 0;
+        types |= one;
     }
-    for (size_t i = 0; json_is_string(type) && i < COUNT(type_names); i++)
-        if (strcmp(json_string_value(type), type_names[i]) == 0)
-            types = 1U << i;
     return types;
 }
 
-/* The narrowest type of a value. */
+/* The value of `type` that names the types: a new reference. */
+static json_t *type_list(unsigned types)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < COUNT(type_names); i++) {
+        if (types == 1U << i) {
+            json_decref(list);
+            return json_string(type_names[i]);
+        }
+        if ((types & 1U << i) != 0)
+            json_array_append_new(list, json_string(type_names[i]));
+    }
+    return list;
+}
+
 static unsigned type_of(const json_t *value)
 {
     static const unsigned types[] = {
@@ -243,28 +245,15 @@ static unsigned type_of(const json_t *value)
     return types[json_typeof(value)];
 }
 
-static size_t characters(const char *text)
-{
-    size_t count = 0;
-    for (; *text != '\0'; text++)
-        count += ((unsigned char)*text & 0xC0) != 0x80;
-    return count;
-}
-
 /* The names in `required` as the keys of a new object; NULL when it is no list of names. */
 static json_t *names_in(const json_t *required)
 {
     json_t *names = json_object();
-    for (size_t i = 0; i < json_array_size(required); i++) {
-        const json_t *name = json_array_get(required, i);
-        const char *text = json_string_value(name);
-        if (text == NULL || strlen(text) != json_string_length(name) ||
-            json_object_set_new(names, text, json_true()) != 0) {
-            json_decref(names);
-            return NULL;
-        }
-    }
-    if (required == NULL || json_is_array(required))
+    bool fine = required == NULL || json_is_array(required);
+    for (size_t i = 0; fine && i < json_array_size(required); i++)
+        fine = json_object_set_new(names, json_string_value(json_array_get(required, i)),
+                                   json_true()) == 0;
+    if (fine)
         return names;
     json_decref(names);
     return NULL;
@@ -283,28 +272,33 @@ static const char *first_not_in(const json_t *a, const json_t *b)
     return NULL;
 }
 
-/* What a reference points to: the root or one of its definitions. NULL for every other reference, which
- * upstream refuses. */
+/* What a reference points to: the root or one of its definitions; NULL for all that upstream refuses. */
 static const json_t *referenced(const json_t *root, const json_t *ref)
 {
-    static const char *const maps[] = { "$defs", "definitions" };
     const char *text = json_string_value(ref);
-    if (text == NULL || strlen(text) != json_string_length(ref))
-        return NULL;
-    if (strcmp(text, "#") == 0)
+    if (text != NULL && strcmp(text, "#") == 0)
         return root;
-    for (size_t i = 0; i < COUNT(maps); i++) {
-        size_t len = strlen(maps[i]);
-        if (strncmp(text, "#/", 2) == 0 && strncmp(text + 2, maps[i], len) == 0 &&
+    for (size_t i = 0; text != NULL && i < COUNT(definitions); i++) {
+        size_t len = strlen(definitions[i]);
+        if (strncmp(text, "#/", 2) == 0 && strncmp(text + 2, definitions[i], len) == 0 &&
             text[2 + len] == '/')
-            return json_object_get(json_object_get(root, maps[i]), text + 3 + len);
+            return json_object_get(json_object_get(root, definitions[i]), text + 3 + len);
     }
     return NULL;
 }
 
 /* ---- checking ---- */
 
-static bool check(struct walk *w, const json_t *schema, struct place at); /* schemas hold schemas */
+static bool check(struct walk *w, const json_t *schema, struct place here); /* it recurs */
+
+static bool count_text(struct walk *w, const char *text, const struct place *at)
+{
+    for (; text != NULL && *text != '\0'; text++)
+        w->text += ((unsigned char)*text & 0xC0) != 0x80;
+    return w->text <= SCHEMA_TEXT_MAX ||
+           fault(w, at, "the names, enum values and const values have more than %d characters",
+                 SCHEMA_TEXT_MAX);
+}
 
 static bool check_map(struct walk *w, const json_t *map, const char *keyword,
                       const struct place *at)
@@ -313,17 +307,20 @@ static bool check_map(struct walk *w, const json_t *map, const char *keyword,
     json_t *schema = NULL;
     json_object_foreach(iterable(map), name, schema)
     {
-        w->text += characters(name);
-        if (!check(w, schema, inside(at, keyword, name, NO_INDEX)))
+        if (!count_text(w, name, at) || !check(w, schema, inside(at, keyword, name, NO_INDEX)))
             return false;
     }
     return true;
 }
 
-static bool check_required(struct walk *w, const json_t *schema, const struct place *at)
+static bool check_object(struct walk *w, const json_t *schema, const struct place *at)
 {
     static const char rule[] = "'required' has to be an array of every key in 'properties'";
     const json_t *properties = json_object_get(schema, "properties");
+    if (!json_is_false(json_object_get(schema, "additionalProperties")))
+        return fault(w, at, "'additionalProperties' is required to be supplied and to be false");
+    if (!json_is_object(properties))
+        return fault(w, at, "'properties' is required to be supplied and to be an object");
     json_t *names = names_in(json_object_get(schema, "required"));
     if (names == NULL)
         return fault(w, at, "%s", rule);
@@ -331,27 +328,340 @@ static bool check_required(struct walk *w, const json_t *schema, const struct pl
     const char *missing = first_not_in(properties, names);
     const char *extra = first_not_in(names, properties);
     bool fine = missing == NULL && extra == NULL;
-    if (!fine)
-        fault(w, at, "%s and of no other: '%s' is %s", rule,
-              shown(text, missing != NULL ? missing : extra),
-              missing != NULL ? "missing" : "no property");
+    if (missing != NULL)
+        fault(w, at, "%s: '%s' is missing", rule, shown(text, missing));
+    else if (extra != NULL)
+        fault(w, at, "%s: '%s' is not one", rule, shown(text, extra));
     json_decref(names);
+    w->properties += json_object_size(properties);
+    if (fine && w->properties > SCHEMA_PROPERTIES_MAX)
+        return fault(w, at, "there are more than %d properties", SCHEMA_PROPERTIES_MAX);
+    return fine && check_map(w, properties, "properties", at);
+}
+
+static bool check_value(struct walk *w, const json_t *value, unsigned types, struct place here)
+{
+    unsigned type = type_of(value);
+    if (types != 0 && (type & types) == 0 && !(json_is_number(value) && (types & NUMBER) != 0))
+        return fault(w, &here, "the value is of another type than 'type' names");
+    return count_text(w, json_string_value(value), &here);
+}
+
+static bool check_enum(struct walk *w, const json_t *values, unsigned types, const struct place *at)
+{
+    size_t count = json_array_size(values);
+    size_t text = w->text;
+    if (count == 0)
+        return fault(w, at, "'enum' has to be an array of values");
+    w->enum_values += count;
+    if (w->enum_values > SCHEMA_ENUM_VALUES_MAX)
+        return fault(w, at, "there are more than %d enum values", SCHEMA_ENUM_VALUES_MAX);
+    for (size_t i = 0; i < count; i++)
+        if (!check_value(w, json_array_get(values, i), types, inside(at, "enum", NULL, i)))
+            return false;
+    return count <= SCHEMA_ENUM_LONG || w->text - text <= SCHEMA_ENUM_LONG_TEXT_MAX ||
+           fault(w, at, "an enum of more than %d values has more than %d characters",
+                 SCHEMA_ENUM_LONG, SCHEMA_ENUM_LONG_TEXT_MAX);
+}
+
+static bool check_any_of(struct walk *w, const json_t *branches, const struct place *at)
+{
+    if (json_array_size(branches) == 0)
+        return fault(w, at, "'anyOf' has to be an array of schemas");
+    for (size_t i = 0; i < json_array_size(branches); i++)
+        if (!check(w, json_array_get(branches, i), inside(at, "anyOf", NULL, i)))
+            return false;
+    return true;
+}
+
+static bool check_keywords(struct walk *w, const json_t *schema, const struct place *at)
+{
+    const char *name = NULL;
+    json_t *value = NULL;
+    json_object_foreach(iterable(schema), name, value)
+    {
+        const struct words *words = find_words(name);
+        if (!takes(words, value)) /* the name is one of ours */
+            return fault(w, at, "'%s' %s", name, words->wanted);
+    }
+    return true;
+}
+
+static bool check(struct walk *w, const json_t *schema, struct place here)
+{
+    const json_t *ref = json_object_get(schema, "$ref");
+    const json_t *any_of = json_object_get(schema, "anyOf");
+    const json_t *type = json_object_get(schema, "type");
+    const json_t *values = json_object_get(schema, "enum");
+    const json_t *constant = json_object_get(schema, "const");
+    unsigned types = types_named(type);
+    here.levels += (types & (OBJECT | ARRAY)) != 0;
+    if (here.depth > SCHEMA_DEPTH_MAX || here.levels > SCHEMA_LEVELS_MAX)
+        return fault(w, &here, "the levels of nesting exceed the limit of %d", SCHEMA_LEVELS_MAX);
+    if (!json_is_object(schema))
+        return fault(w, &here, "a schema has to be an object");
+    if (ref != NULL && json_object_size(schema) != 1)
+        return fault(w, &here, "'$ref' cannot have other keywords next to it");
+    if (ref != NULL)
+        return referenced(w->root, ref) != NULL ||
+               fault(w, &here, "'$ref' can only point to '#' or to a definition at the top level");
+    if (!check_keywords(w, schema, &here))
+        return false;
+    if (type == NULL && any_of == NULL)
+        return fault(w, &here, "a schema has to have a 'type'");
+    if (type != NULL && types == 0)
+        return fault(w, &here, "'type' names no type of JSON Schema");
+    if ((types & OBJECT) != 0 && !check_object(w, schema, &here))
+        return false;
+    if ((types & ARRAY) != 0 &&
+        !check(w, json_object_get(schema, "items"), inside(&here, "items", NULL, NO_INDEX)))
+        return false;
+    return (values == NULL || check_enum(w, values, types, &here)) &&
+           (constant == NULL ||
+            check_value(w, constant, types, inside(&here, "const", NULL, NO_INDEX))) &&
+           (any_of == NULL || check_any_of(w, any_of, &here));
+}
+
+/* ---- making ---- */
+
+static json_t *make(const json_t *schema, int depth); /* it recurs */
+
+/* Whether null is valid for what was made, as far as can be seen without following references. */
+static bool admits_null(const json_t *made)
+{
+    const json_t *values = json_object_get(made, "enum");
+    const json_t *branches = json_object_get(made, "anyOf");
+    bool found = (types_named(json_object_get(made, "type")) & NIL) != 0 && values == NULL &&
+                 json_object_get(made, "const") == NULL;
+    for (size_t i = 0; !found && i < json_array_size(values); i++)
+        found = json_is_null(json_array_get(values, i));
+    for (size_t i = 0; !found && i < json_array_size(branches); i++)
+        found = admits_null(json_array_get(branches, i));
+    return found;
+}
+
+/* Adds null to what is valid. Next to enum and const it takes a branch of its own: upstream checks their
+ * values against the type, and an enum of two types is refused. Takes `made` and returns what it became. */
+static json_t *make_nullable(json_t *made)
+{
+    if (made == NULL || admits_null(made))
+        return made;
+    unsigned types = types_named(json_object_get(made, "type"));
+    json_t *branches = json_object_get(made, "anyOf");
+    bool valued = json_object_get(made, "enum") != NULL || json_object_get(made, "const") != NULL;
+    if (branches == NULL && (types == 0 || valued))
+        return json_pack("{s:[o, {s:s}]}", "anyOf", made, "type", "null");
+    if (branches != NULL)
+        json_array_append_new(branches, json_pack("{s:s}", "type", "null"));
+    else
+        json_object_set_new(made, "type", type_list(types | NIL));
+    return made;
+}
+
+/* Gives `made` the description of `schema`, with the constraints that were dropped told behind it. Takes
+ * `made` and returns what it became: a reference cannot have a description, a union of one can. */
+static json_t *describe(json_t *made, const json_t *schema)
+{
+    struct buf text = BUF_INIT;
+    const json_t *said = json_object_get(schema, "description");
+    if (!json_is_string(said))
+        said = json_object_get(made, "description");
+    buf_append(&text, json_string_value(said), json_string_length(said));
+    const char *between = text.len != 0 ? " (" : "(";
+    const char *name = NULL;
+    json_t *value = NULL;
+    json_object_foreach(iterable(schema), name, value)
+    {
+        const struct words *words = find_words(name);
+        if (words->fate != FATE_TELL && (words->fate != FATE_COPY || takes(words, value)))
+            continue;
+        struct buf note = BUF_INIT;
+        json_write(&note, value);
+        if (note.len <= NOTE_MAX) {
+            buf_printf(&text, "%s%s: %s", between, name, buf_str(&note));
+            between = ", ";
+        }
+        buf_free(&note);
+    }
+    if (*between == ',')
+        buf_putc(&text, ')');
+    if (text.len != 0 && json_object_get(made, "$ref") != NULL)
+        made = json_pack("{s:[o]}", "anyOf", made);
+    if (text.len != 0)
+        json_object_set_new(made, "description", json_stringn(text.data, text.len));
+    buf_free(&text);
+    return made;
+}
+
+static json_t *make_union(const json_t *branches, int depth)
+{
+    json_t *made = json_array();
+    for (size_t i = 0; i < json_array_size(branches); i++)
+        if (json_array_append_new(made, make(json_array_get(branches, i), depth)) != 0) {
+            json_decref(made);
+            return NULL;
+        }
+    return json_pack("{s:o}", "anyOf", made);
+}
+
+static bool make_object(json_t *made, const json_t *schema, int depth)
+{
+    const json_t *properties = json_object_get(schema, "properties");
+    const json_t *additional = json_object_get(schema, "additionalProperties");
+    json_t *names = names_in(json_object_get(schema, "required"));
+    bool open = additional == NULL ? json_object_size(properties) == 0 : !json_is_false(additional);
+    bool fine = !open && names != NULL && first_not_in(names, properties) == NULL;
+    json_t *made_properties = json_object();
+    json_t *required = json_array();
+    const char *name = NULL;
+    json_t *property = NULL;
+    json_object_foreach(iterable(properties), name, property)
+    {
+        json_t *one = fine ? make(property, depth) : NULL;
+        if (json_object_get(names, name) == NULL)
+            one = make_nullable(one);
+        fine = fine && json_object_set_new(made_properties, name, one) == 0;
+        json_array_append_new(required, json_string(name));
+    }
+    json_decref(names);
+    json_object_set_new(made, "properties", made_properties);
+    json_object_set_new(made, "required", required);
+    json_object_set_new(made, "additionalProperties", json_false());
     return fine;
 }
 
-static bool check_object(struct walk *w, const json_t *schema, const struct place *at)
+/* The types of the values that a schema lists. */
+static unsigned types_listed(const json_t *schema)
 {
-    const json_t *properties = json_object_get(schema, "properties");
-    if (!json_is_false(json_object_get(schema, "additionalProperties")))
-        return fault(w, at, "'additionalProperties' is required to be supplied and to be false");
-    if (!json_is_object(properties))
-        return fault(w, at, "'properties' is required to be supplied and to be an object");
-    w->properties += json_object_size(properties);
-    if (w->properties > SCHEMA_PROPERTIES_MAX)
-        return fault(w, at, "the schema has more than %d properties in total",
-                     SCHEMA_PROPERTIES_MAX);
-    return check_required(w, schema, at) && check_map(w, properties, "properties", at);
+    const json_t *values = json_object_get(schema, "enum");
+    const json_t *constant = json_object_get(schema, "const");
+    unsigned types = constant != NULL ? type_of(constant) : 0;
+    for (size_t i = 0; i < json_array_size(values); i++)
+        types |= type_of(json_array_get(values, i));
+    return (types & NUMBER) != 0 ? types & ~(unsigned)INTEGER : types;
 }
 
-static bool check_values(struct walk *w, const json_t *schema, unsigned types,
-                         const struct place *at)
+/* The types that a schema names or, without `type`, means by its values and keywords; 0 if it is not to
+ * be said in one strict schema. */
+static unsigned types_meant(const json_t *schema)
+{
+    unsigned listed = types_listed(schema);
+    unsigned values = listed & ~(unsigned)NIL;
+    if ((values & (values - 1)) != 0) /* upstream wants one type of all the values of an enum */
+        return 0;
+    if (json_object_get(schema, "type") != NULL)
+        return types_named(json_object_get(schema, "type"));
+    if (listed != 0)
+        return listed;
+    return (json_object_get(schema, "properties") != NULL ? OBJECT : 0U) |
+           (json_object_get(schema, "items") != NULL ? ARRAY : 0U);
+}
+
+static json_t *make_plain(const json_t *schema, int depth)
+{
+    unsigned types = types_meant(schema);
+    json_t *made = json_pack("{s:o}", "type", type_list(types));
+    bool fine = types != 0;
+    const char *name = NULL;
+    json_t *value = NULL;
+    json_object_foreach(iterable(schema), name, value)
+    {
+        const struct words *words = find_words(name);
+        fine = fine && words->fate != FATE_STUCK;
+        if (words->fate == FATE_COPY && takes(words, value))
+            json_object_set_new(made, name, json_deep_copy(value));
+    }
+    fine = fine && ((types & OBJECT) == 0 || make_object(made, schema, depth));
+    json_t *items =
+        fine && (types & ARRAY) != 0 ? make(json_object_get(schema, "items"), depth) : NULL;
+    if (items != NULL)
+        json_object_set_new(made, "items", items);
+    if (fine && (items != NULL || (types & ARRAY) == 0))
+        return made;
+    json_decref(made);
+    return NULL;
+}
+
+/* Whether nothing next to the keyword has a say in what is valid. */
+static bool stands_alone(const char *keyword, const json_t *schema)
+{
+    const char *name = NULL;
+    json_t *value = NULL;
+    json_object_foreach(iterable(schema), name, value)
+    {
+        enum fate fate = find_words(name)->fate;
+        if (fate != FATE_DROP && fate != FATE_TELL && strcmp(name, keyword) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* The keywords that can be a whole schema. */
+static json_t *make_combined(const char *keyword, const json_t *value, int depth)
+{
+    if (strcmp(keyword, "$ref") == 0)
+        return json_pack("{s:o}", keyword, json_deep_copy(value));
+    if (strcmp(keyword, "allOf") != 0) /* at most one branch of a oneOf is valid: a union will do */
+        return make_union(value, depth);
+    return json_array_size(value) == 1 ? make(json_array_get(value, 0), depth) : NULL;
+}
+
+static json_t *make(const json_t *schema, int depth)
+{
+    static const char *const whole[] = { "$ref", "anyOf", "oneOf", "allOf" };
+    if (!json_is_object(schema) || depth > SCHEMA_DEPTH_MAX)
+        return NULL;
+    size_t i = 0;
+    while (i < COUNT(whole) && json_object_get(schema, whole[i]) == NULL)
+        i++;
+    json_t *made = NULL;
+    if (i == COUNT(whole))
+        made = make_plain(schema, depth + 1);
+    else if (stands_alone(whole[i], schema))
+        made = make_combined(whole[i], json_object_get(schema, whole[i]), depth + 1);
+    if (made != NULL)
+        made = describe(made, schema);
+    return json_is_true(json_object_get(schema, "nullable")) ? make_nullable(made) : made;
+}
+
+bool schema_check_strict(const json_t *schema, const char *place, struct api_error *ret)
+{
+    struct walk w = { .root = schema, .param = place, .error = ret };
+    struct place root = { .index = NO_INDEX };
+    if (type_named(json_object_get(schema, "type")) != OBJECT)
+        return fault(&w, &root, "the schema has to be of 'type: \"object\"'");
+    if (json_object_get(schema, "anyOf") != NULL)
+        return fault(&w, &root, "'anyOf' is not permitted at the root");
+    return check(&w, schema, root) &&
+           check_map(&w, json_object_get(schema, definitions[0]), definitions[0], &root) &&
+           check_map(&w, json_object_get(schema, definitions[1]), definitions[1], &root);
+}
+
+json_t *schema_make_strict(const json_t *schema)
+{
+    const json_t *body = schema;
+    const json_t *ref =
+        NULL; /* recursive models of pydantic and zod refer to a definition at the root */
+    for (int hops = 0; hops < SCHEMA_DEPTH_MAX && (ref = json_object_get(body, "$ref")); hops++)
+        body = stands_alone("$ref", body) ? referenced(schema, ref) : NULL;
+    json_t *made = make(body, 0);
+    for (size_t i = 0; made != NULL && i < COUNT(definitions); i++) {
+        json_t *map = json_object();
+        const char *name = NULL;
+        json_t *one = NULL;
+        json_object_foreach(json_object_get(schema, definitions[i]), name, one)
+        {
+            json_t *definition = make(one, 1);
+            if (definition != NULL) /* if not, the check finds it missing when it is needed */
+                json_object_set_new(map, name, definition);
+        }
+        if (json_object_size(map) != 0)
+            json_object_set(made, definitions[i], map);
+        json_decref(map);
+    }
+    struct api_error ignored;
+    if (made != NULL && schema_check_strict(made, "", &ignored))
+        return made;
+    json_decref(made);
+    return NULL;
+}

@@ -2,6 +2,7 @@
 #include "exchange.h"
 
 #include "chat.h"
+#include "chat_request.h"
 #include "deadline.h"
 #include "log.h"
 #include "mem.h"
@@ -241,7 +242,7 @@ static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
                             .all = all,
                             .req = req,
                             .rc = reqctx_of(req),
-                            .stream = chat->stream };
+                            .stream = chat->request->stream };
     LIST_INSERT_HEAD(&all->list, x, link);
     all->count++;
     x->chat = chat_new(chat, on_chat_output, x);
@@ -249,10 +250,10 @@ static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
 }
 
 void exchange_run(struct exchanges *all, h2o_req_t *req, const struct chat_options *chat,
-                  struct turns *turns, struct turn_plan *plan)
+                  struct turns *turns, struct turn_plan *plan, struct conversation *conversation)
 {
     struct exchange *x = exchange_new(all, req, chat);
-    if (!chat_begin(x->chat, turns, plan)) {
+    if (!chat_begin(x->chat, turns, plan, conversation)) {
         struct api_error error;
         api_error_set(&error, 503, "server_error", "worker_not_ready", NULL,
                       "The worker is not ready.");

@@ -3,6 +3,7 @@
 #include "chat_request.h"
 #include "clock.h"
 #include "config.h"
+#include "conversation.h"
 #include "exchange.h"
 #include "models.h"
 #include "plan.h"
@@ -15,6 +16,7 @@
 #include <stdio.h>
 
 #define FINGERPRINT_MAX 96
+#define PRINCIPAL "default" /* whose conversations they are: one key, one principal */
 
 static bool is_json(h2o_iovec_t type)
 {
@@ -55,24 +57,38 @@ static bool check_ready(const struct routes *routes, struct api_error *error)
     if (status.state == SUP_READY)
         return true;
     api_error_set(error, 503, "server_error", "worker_not_ready", NULL,
-                  "The worker is not ready: it is %s.", sup_state_name(status.state));
+                  "The worker is not ready (%s).", sup_state_name(status.state));
     error->retry_after_s = 1 + (int64_t)status.backoff_remaining_ms / 1000;
     return false;
 }
 
-static bool check_model(const struct routes *routes, const char *model, struct api_error *error)
+static bool check_model(const struct routes *routes, const struct chat_request *request,
+                        struct plan_options *ret, struct api_error *error)
 {
-    if (models_has(worker_models(routes->worker), model))
+    const struct models *models = worker_models(routes->worker);
+    struct model_choice choice;
+    if (!models_resolve(models, request->model, &choice)) {
+        api_error_set(
+            error, 404, "invalid_request_error", "model_not_found", "model",
+            "The model does not exist, or this endpoint does not serve it. GET /v1/models "
+            "lists those it serves.");
+        return false;
+    }
+    ret->model = choice.id;
+    ret->effort = request->effort != NULL ? request->effort : choice.effort;
+    if (ret->effort == NULL || models_takes_effort(models, ret->model, ret->effort))
         return true;
-    api_error_set(error, 404, "invalid_request_error", "model_not_found", "model",
-                  "The model does not exist, or this endpoint does not serve it. GET /v1/models "
-                  "lists those it serves.");
+    api_error_bad(error, "unsupported_value", "reasoning_effort",
+                  "Unsupported value for 'reasoning_effort': GET /v1/models lists those that the "
+                  "model takes.");
     return false;
 }
 
-static bool check_room(const struct routes *routes, struct api_error *error)
+static bool check_room(const struct routes *routes, const struct chat_request *request,
+                       struct api_error *error)
 {
-    if (turns_active(worker_turns(routes->worker)) < (size_t)routes->config->max_concurrency)
+    size_t active = turns_active(worker_turns(routes->worker));
+    if (active + request->choices <= (size_t)routes->config->max_concurrency)
         return true;
     api_error_set(error, 429, "requests", "proxy_queue_full", NULL,
                   "This endpoint is busy: all of its turns are taken.");
@@ -87,30 +103,33 @@ static void make_fingerprint(const struct routes *routes, char ret[FINGERPRINT_M
              worker_codex_version(routes->worker));
 }
 
+static void add_names(h2o_req_t *req, const char *header, struct buf *names)
+{
+    if (names->len != 0)
+        reply_header(req, header, buf_str(names));
+}
+
 static void run(struct routes *routes, h2o_req_t *req, struct reqctx *rc,
-                const struct chat_request *request)
+                struct chat_request *request, const struct plan_options *plan_options)
 {
     char id[ID_SIZE];
     char fingerprint[FINGERPRINT_MAX];
     struct turn_plan plan;
     id_make(id, "chatcmpl-");
     make_fingerprint(routes, fingerprint);
-    plan_make(&plan, request);
-    snprintf(rc->model, sizeof(rc->model), "%s", request->model);
-    if (request->ignored.len != 0) {
-        h2o_iovec_t names = h2o_strdup(&req->pool, request->ignored.data, request->ignored.len);
-        reply_header(req, "x-codex-api-ignored", names.base);
-    }
+    plan_make(&plan, request, plan_options);
+    snprintf(rc->model, sizeof(rc->model), "%s", plan_options->model);
+    add_names(req, "x-codex-api-ignored", &request->ignored);
+    add_names(req, "x-codex-api-emulated", &request->emulated);
     const struct chat_options options = {
+        .request = request,
         .id = id,
-        .model = request->model,
         .fingerprint = fingerprint,
         .created = clock_wall_ms() / 1000,
-        .stream = request->stream,
-        .include_usage = request->include_usage,
         .completion_max_bytes = (size_t)routes->config->completion_max_bytes,
     };
-    exchange_run(routes->exchanges, req, &options, worker_turns(routes->worker), &plan);
+    exchange_run(routes->exchanges, req, &options, worker_turns(routes->worker), &plan,
+                 conversation_new(PRINCIPAL, &plan));
 }
 
 void handle_chat_completions(struct routes *routes, h2o_req_t *req)
@@ -118,12 +137,13 @@ void handle_chat_completions(struct routes *routes, h2o_req_t *req)
     struct reqctx *rc = reqctx_of(req);
     struct api_error error;
     struct chat_request request = { .root = NULL };
+    struct plan_options plan = { .summary = config_summary_name(routes->config) };
     bool ok = check_media(req, &error) &&
               chat_request_parse(&request, req->entity.base, req->entity.len, &error) &&
-              check_ready(routes, &error) && check_model(routes, request.model, &error) &&
-              check_room(routes, &error);
+              check_ready(routes, &error) && check_model(routes, &request, &plan, &error) &&
+              check_room(routes, &request, &error);
     if (ok) {
-        run(routes, req, rc, &request);
+        run(routes, req, rc, &request, &plan);
     } else {
         rc->error_code = error.code;
         reply_error(req, &error);

@@ -31,7 +31,7 @@ struct catalog_job {
 static void strip_model(json_t *model)
 {
     static const char *const nulls[] = { "tool_mode", "multi_agent_version",
-                                         "apply_patch_tool_type" };
+                                         "apply_patch_tool_type", "default_verbosity" };
     for (size_t i = 0; i < sizeof(nulls) / sizeof(nulls[0]); i++)
         json_object_set_new(model, nulls[i], json_null());
     json_object_set_new(model, "use_responses_lite", json_false());

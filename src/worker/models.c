@@ -12,7 +12,8 @@
 
 struct models {
     uint64_t rpc_timeout_ms;
-    char *extra;     /* owned; NULL: none */
+    json_t *extra;   /* owned: array of ids */
+    json_t *aliases; /* owned: object, alias -> [model, effort or null] */
     json_t *current; /* owned: array of the worker's model objects */
     json_t *coming;  /* owned: pages of the refresh under way, else NULL */
     struct rpc *rpc; /* borrowed while a refresh is under way */
@@ -22,13 +23,54 @@ struct models {
     void *ctx; /* borrowed */
 };
 
-struct models *models_new(const char *extra, uint64_t rpc_timeout_ms)
+static void add_extra(struct models *models, const char *text, size_t len)
+{
+    json_array_append_new(models->extra, json_stringn(text, len));
+}
+
+/* "alias=model" or "alias=model:effort"; anything else names nothing. */
+static void add_alias(struct models *models, const char *text, size_t len)
+{
+    const char *equals = memchr(text, '=', len);
+    if (equals == NULL || equals == text)
+        return;
+    const char *model = equals + 1;
+    size_t model_len = len - (size_t)(model - text);
+    const char *colon = memrchr(model, ':', model_len);
+    json_t *target = json_array();
+    json_array_append_new(target,
+                          json_stringn(model, colon != NULL ? (size_t)(colon - model) : model_len));
+    if (colon != NULL)
+        json_array_append_new(target,
+                              json_stringn(colon + 1, model_len - (size_t)(colon + 1 - model)));
+    char *alias = xstrndup(text, (size_t)(equals - text));
+    json_object_set_new(models->aliases, alias, target);
+    free(alias);
+}
+
+static void each_entry(struct models *models, const char *list,
+                       void (*take)(struct models *, const char *, size_t))
+{
+    static const char separators[] = ", \t\r\n";
+    while (list != NULL && *list != '\0') {
+        list += strspn(list, separators);
+        size_t len = strcspn(list, separators);
+        if (len != 0)
+            take(models, list, len);
+        list += len;
+    }
+}
+
+struct models *models_new(const char *extra, const char *aliases, uint64_t rpc_timeout_ms)
 {
     struct models *models = xcalloc(1, sizeof(*models));
-    models->extra = extra != NULL ? xstrdup(extra) : NULL;
     models->rpc_timeout_ms = rpc_timeout_ms;
     models->current = json_array();
+    models->extra = json_array();
+    models->aliases = json_object();
     models->created = clock_wall_ms() / 1000;
+    each_entry(models, extra, add_extra);
+    each_entry(models, aliases, add_alias);
     return models;
 }
 
@@ -38,7 +80,8 @@ void models_free(struct models *models)
         return;
     json_decref(models->current);
     json_decref(models->coming);
-    free(models->extra);
+    json_decref(models->extra);
+    json_decref(models->aliases);
     free(models);
 }
 
@@ -122,26 +165,54 @@ static const json_t *find(const struct models *models, const char *id)
 
 static bool is_extra(const struct models *models, const char *id)
 {
-    return models->extra != NULL && strcmp(models->extra, id) == 0;
+    for (size_t i = 0; i < json_array_size(models->extra); i++)
+        if (strcmp(json_string_value(json_array_get(models->extra, i)), id) == 0)
+            return true;
+    return false;
 }
 
-bool models_has(const struct models *models, const char *id)
+bool models_resolve(const struct models *models, const char *name, struct model_choice *ret)
 {
-    return is_extra(models, id) || find(models, id) != NULL;
+    const json_t *target = json_object_get(models->aliases, name);
+    const char *id = target != NULL ? json_string_value(json_array_get(target, 0)) : name;
+    if (!is_extra(models, id) && find(models, id) == NULL)
+        return false;
+    *ret = (struct model_choice){ id, json_string_value(json_array_get(target, 1)) };
+    return true;
+}
+
+bool models_takes_effort(const struct models *models, const char *id, const char *effort)
+{
+    const json_t *efforts = json_object_get(find(models, id), "supportedReasoningEfforts");
+    for (size_t i = 0; i < json_array_size(efforts); i++) {
+        const char *name = json_str_at(json_array_get(efforts, i), "reasoningEffort");
+        if (name != NULL && strcmp(name, effort) == 0)
+            return true;
+    }
+    return efforts == NULL;
 }
 
 /* `model` may be NULL: of an extra one nothing is known. The members after owned_by are additions to the OpenAI
  * object that clients tolerate. */
 static json_t *make_object(const struct models *models, const char *id, const json_t *model)
 {
-    json_t *object = json_pack("{s:s, s:s, s:I, s:s}", "id", id, "object", "model", "created",
-                               (json_int_t)models->created, "owned_by", "openai");
-    const char *name = json_str_at(model, "displayName");
-    if (name != NULL)
-        json_object_set_new(object, "display_name", json_string(name));
-    const char *description = json_str_at(model, "description");
-    if (description != NULL)
-        json_object_set_new(object, "description", json_string(description));
+    static const char *const added[][2] = { { "displayName", "display_name" },
+                                            { "description", "description" },
+                                            { "inputModalities", "input_modalities" } };
+    json_t *object = json_pack("{s:s, s:s, s:I, s:s, s:n}", "id", id, "object", "model", "created",
+                               (json_int_t)models->created, "owned_by", "openai", "shutdown_date");
+    for (size_t i = 0; i < sizeof(added) / sizeof(added[0]); i++) {
+        const json_t *value = json_object_get(model, added[i][0]);
+        if (value != NULL && !json_is_null(value))
+            json_object_set_new(object, added[i][1], json_deep_copy(value));
+    }
+    const json_t *efforts = json_object_get(model, "supportedReasoningEfforts");
+    json_t *names = json_array();
+    for (size_t i = 0; i < json_array_size(efforts); i++)
+        json_array_append(names, json_object_get(json_array_get(efforts, i), "reasoningEffort"));
+    if (json_array_size(names) != 0)
+        json_object_set(object, "supported_reasoning_efforts", names);
+    json_decref(names);
     return object;
 }
 
@@ -154,15 +225,25 @@ json_t *models_list_object(const struct models *models)
     {
         json_array_append_new(data, make_object(models, json_str_at(model, "model"), model));
     }
-    if (models->extra != NULL && find(models, models->extra) == NULL)
-        json_array_append_new(data, make_object(models, models->extra, NULL));
+    json_array_foreach(models->extra, i, model)
+    {
+        if (find(models, json_string_value(model)) == NULL)
+            json_array_append_new(data, make_object(models, json_string_value(model), NULL));
+    }
+    for (void *it = json_object_iter(models->aliases); it != NULL;
+         it = json_object_iter_next(models->aliases, it)) {
+        const char *alias = json_object_iter_key(it);
+        struct model_choice choice;
+        if (models_resolve(models, alias, &choice))
+            json_array_append_new(data, make_object(models, alias, find(models, choice.id)));
+    }
     return json_pack("{s:s, s:o}", "object", "list", "data", data);
 }
 
-json_t *models_object(const struct models *models, const char *id)
+json_t *models_object(const struct models *models, const char *name)
 {
-    const json_t *model = find(models, id);
-    if (model == NULL && !is_extra(models, id))
+    struct model_choice choice;
+    if (!models_resolve(models, name, &choice))
         return NULL;
-    return make_object(models, id, model);
+    return make_object(models, name, find(models, choice.id));
 }

@@ -15,7 +15,7 @@ void output_reset(struct output *o)
     }
     free(o->calls);
     json_decref(o->error);
-    *o = (struct output){ .sink = o->sink };
+    *o = (struct output){ .sink = o->sink, .offered = o->offered };
 }
 
 static void give(struct output *o, struct output_channel *channel, const char *bytes, size_t len)
@@ -62,8 +62,10 @@ static void on_item_started(struct output *o, const json_t *params)
         return;
     const char *phase = json_str_at(params, "item.phase");
     struct output_item *item = open_item(o, json_str_at(params, "item.id"));
-    if (item != NULL)
-        item->commentary = phase != NULL && strcmp(phase, "commentary") == 0;
+    if (item == NULL)
+        return;
+    item->commentary = phase != NULL && strcmp(phase, "commentary") == 0;
+    channel_of(o, item)->separator = true; /* also from reasoning that came before */
 }
 
 static void on_text_delta(struct output *o, const json_t *params)
@@ -108,7 +110,16 @@ static void on_reasoning_delta(struct output *o, const json_t *params)
         give(o, &o->reasoning, json_string_value(delta), json_string_length(delta));
 }
 
-/* The model's own text of a call; item/tool/call has the arguments only as a parsed value. */
+static bool is_offered(const struct output *o, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(o->offered); i++)
+        if (strcmp(json_str_at(json_array_get(o->offered, i), "name"), name) == 0)
+            return true;
+    return false;
+}
+
+/* The model's own text of a call; item/tool/call has the arguments only as a parsed value. A call of a tool that nobody
+ * offered is answered by the worker itself, and the model goes on. */
 static void on_raw_item(struct output *o, const json_t *params)
 {
     const json_t *item = json_object_get(params, "item");
@@ -117,7 +128,8 @@ static void on_raw_item(struct output *o, const json_t *params)
     const char *name = json_str_at(item, "name");
     const char *arguments = json_str_at(item, "arguments");
     if (type == NULL || strcmp(type, "function_call") != 0 || id == NULL || name == NULL ||
-        arguments == NULL || strlen(id) >= OUTPUT_ID_MAX || o->call_count == OUTPUT_CALLS_MAX)
+        arguments == NULL || strlen(id) >= OUTPUT_ID_MAX || o->call_count == OUTPUT_CALLS_MAX ||
+        !is_offered(o, name))
         return;
     o->calls = xrealloc(o->calls, (o->call_count + 1) * sizeof(*o->calls));
     o->calls[o->call_count++] =

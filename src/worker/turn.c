@@ -129,6 +129,7 @@ static void turn_free(struct turn *t)
     forget_calls(t);
     turn_plan_free(&t->plan);
     output_reset(&t->output);
+    json_decref(t->output.offered);
     free(t);
 }
 
@@ -572,6 +573,7 @@ struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
     t->turns = turns;
     t->plan = *plan;
     *plan = (struct turn_plan){ NULL, NULL, NULL };
+    t->output.offered = json_incref(json_object_get(t->plan.thread, "dynamicTools"));
     TAILQ_INSERT_TAIL(&turns->all, t, link);
     attach(t, events, owner);
     arm_turn(t);

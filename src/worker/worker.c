@@ -105,12 +105,13 @@ static void on_notification(void *ctx, const char *method, const json_t *params)
         log_debug("worker", "notification_ignored", LOG_INT("method_bytes", strlen(method)));
 }
 
-/* The chat worker may do nothing but think: approvals, input of a user, permissions are all denied. */
+/* Function calls go to the client. For the rest, the chat worker may do nothing but think: approvals, input of a user, permissions are all denied. */
 static void on_request(void *ctx, struct rpc *rpc, const json_t *id, const char *method,
                        const json_t *params)
 {
-    (void)ctx;
-    (void)params;
+    struct worker *worker = ctx;
+    if (turns_request(worker->turns, id, method, params))
+        return;
     log_warn("worker", "request_denied", LOG_INT("method_bytes", strlen(method)));
     rpc_refuse(rpc, id, "codex-api grants no requests");
 }
@@ -159,6 +160,10 @@ struct worker *worker_new(struct uv_loop_s *loop, struct deadlines *deadlines,
     const struct turns_options turns = {
         .rpc_timeout_ms = (uint64_t)config->rpc_timeout_ms,
         .turn_timeout_ms = (uint64_t)config->turn_timeout_ms,
+        .park_ttl_ms = (uint64_t)config->park_ttl_ms,
+        .parked_max = (size_t)config->parked_max,
+        .idle_ttl_ms = (uint64_t)config->idle_ttl_ms,
+        .idle_max = (size_t)config->idle_max,
     };
     worker->loop = loop;
     worker->launch = launch;
@@ -168,7 +173,7 @@ struct worker *worker_new(struct uv_loop_s *loop, struct deadlines *deadlines,
                                                 .demo = launch->source == LAUNCH_DEMO };
     worker->turns = turns_new(deadlines, &turns);
     worker->models = models_new(launch->source == LAUNCH_DEMO ? NULL : config->codex_model,
-                                (uint64_t)config->rpc_timeout_ms);
+                                config->model_aliases, (uint64_t)config->rpc_timeout_ms);
     worker->supervisor = supervisor_new(loop, deadlines, &options, &hooks, worker);
     return worker;
 }
