@@ -55,7 +55,7 @@ static bool check_ready(const struct routes *routes, struct api_error *error)
     if (status.state == SUP_READY)
         return true;
     api_error_set(error, 503, "server_error", "worker_not_ready", NULL,
-                  "The worker is not ready: it is %s.", sup_state_name(status.state));
+                  "The worker is not ready (%s).", sup_state_name(status.state));
     error->retry_after_s = 1 + (int64_t)status.backoff_remaining_ms / 1000;
     return false;
 }
