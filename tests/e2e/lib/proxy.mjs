@@ -1,0 +1,139 @@
+// A codex-api of the test's own, on a free port, with a home of its own.
+import OpenAI from 'openai';
+import { request } from 'node:http';
+import { readFileSync, readdirSync } from 'node:fs';
+import { bin, folder, KEY, until } from './kit.mjs';
+import { Program } from './program.mjs';
+
+export const CHAT = '/v1/chat/completions';
+
+export class Proxy extends Program {
+  // Starts, listens and, unless `wait` is false, is ready. It is stopped, and must end well, when the test `t` ends;
+  // without a `t` the caller does that.
+  static async start(t, settings = {}, { wait = true } = {}) {
+    const home = settings.CODEX_HOME ?? folder('proxy');
+    const proxy = new Proxy(bin('codex-api'), [], {
+      HOME: home,
+      CODEX_HOME: home,
+      PORT: '0',
+      PROXY_API_KEY: KEY,
+      ...settings,
+    });
+    proxy.home = home;
+    proxy.hinted = settings.STARTUP_HINT === '1'; // then the key is shown, as asked
+    t?.after(() => proxy.stop());
+    const [, origin] = await proxy.says(/^listening on (http:\/\/\S+)\/v1$/m);
+    proxy.origin = origin;
+    proxy.port = Number(new URL(origin).port);
+    if (wait) await proxy.ready();
+    return proxy;
+  }
+
+  get logs() {
+    return this.lines.map((line) => JSON.parse(line));
+  }
+
+  // A log line that has come or will come, at or after the place `since` of the log.
+  waitForLog(what, match, since = 0) {
+    return until(`a log line: ${what}`, () => this.logs.slice(since).find(match));
+  }
+
+  events(event) {
+    return this.logs.filter((line) => line.event === event);
+  }
+
+  get workerPid() {
+    return this.logs.findLast((l) => l.component === 'worker' && l.event === 'started')?.pid;
+  }
+
+  // One request on a connection of its own: { status, headers, text, json }.
+  fetch(path, { method = 'GET', headers = {}, body, key = KEY } = {}) {
+    return new Promise((resolve, reject) => {
+      const authorization = key === null ? {} : { authorization: `Bearer ${key}` };
+      const req = request(this.origin + path, {
+        method,
+        agent: false,
+        headers: { ...authorization, ...headers },
+      });
+      req.on('error', reject);
+      req.on('response', async (res) => {
+        try {
+          const pieces = [];
+          for await (const piece of res) pieces.push(piece);
+          const text = Buffer.concat(pieces).toString();
+          const { statusCode: status, headers: answered } = res;
+          const isJson = answered['content-type'] === 'application/json' && text !== '';
+          resolve({ status, headers: answered, text, json: isJson ? JSON.parse(text) : undefined });
+        } catch (error) {
+          reject(error);
+        }
+      });
+      req.end(body);
+    });
+  }
+
+  // POST of a chat completion: `body` is sent as it is if it is text or bytes.
+  chat(body, headers = {}) {
+    const raw = typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body);
+    return this.fetch(CHAT, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: raw,
+    });
+  }
+
+  async readyz() {
+    const { status, json } = await this.fetch('/readyz', { key: null });
+    return { code: status, ...json };
+  }
+
+  ready() {
+    return until('/readyz 200', async () => {
+      if (this.ended) throw new Error('codex-api ended');
+      return (await this.readyz()).code === 200;
+    });
+  }
+
+  client(options = {}) {
+    return new OpenAI({
+      baseURL: `${this.origin}/v1`,
+      apiKey: KEY,
+      maxRetries: 0,
+      timeout: 60_000,
+      ...options,
+    });
+  }
+
+  check() {
+    super.check();
+    for (const line of this.lines) JSON.parse(line);
+    if (!this.hinted && `${this.stderr}${this.lines.join('')}`.includes(KEY))
+      throw new Error('the key was printed');
+  }
+}
+
+// ---- what the kernel says of a process ----
+
+const status = (pid, field) =>
+  Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
+
+export const rssKiB = (pid) => status(pid, 'VmRSS');
+export const threads = (pid) => status(pid, 'Threads');
+export const descriptors = (pid) => readdirSync(`/proc/${pid}/fd`).length;
+
+// A zombie has ended too.
+export function lives(pid) {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+const TICKS_PER_S = 100;
+
+export function cpuSeconds(pid) {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
+}

@@ -1,0 +1,48 @@
+// 200 turns later, worker and proxy hold no more than after the first ones.
+import assert from 'node:assert/strict';
+import { pool, SANITIZED, test, until } from './lib/kit.mjs';
+import { descriptors, Proxy, rssKiB, threads } from './lib/proxy.mjs';
+import { MODEL, ModelStub, steps } from './lib/workers.mjs';
+
+const TURNS = 200;
+const STEP = 50;
+const GROWTH = 1.15; // of what was held after the first STEP turns
+const MiB = (kib) => (kib / 1024).toFixed(1);
+
+test('200 turns on the real worker leave its memory flat, and that of the proxy', async (t) => {
+  const model = await ModelStub.start(t);
+  const proxy = await Proxy.start(t, model.settings());
+  const { workerPid } = proxy;
+  const client = proxy.client();
+  const start = descriptors(proxy.pid);
+  const held = [];
+  const turn = (i) => async () => {
+    const text = `turn ${i} `.repeat(50);
+    const body = { model: MODEL, messages: steps({ text, cuts: 'words' }) };
+    if (i % 2 === 0) {
+      const { choices } = await client.chat.completions.create(body);
+      assert.equal(choices[0].message.content, text);
+    } else {
+      let heard = '';
+      for await (const chunk of await client.chat.completions.create({ ...body, stream: true }))
+        heard += chunk.choices[0].delta.content ?? '';
+      assert.equal(heard, text);
+    }
+  };
+  for (let done = 0; done < TURNS; done += STEP) {
+    await pool(4, Array.from({ length: STEP }, (_, i) => turn(done + i)));
+    const now = { worker: rssKiB(workerPid), proxy: rssKiB(proxy.pid), threads: threads(workerPid) };
+    held.push(now);
+    t.diagnostic(
+      `after ${done + STEP} turns: worker ${MiB(now.worker)} MiB and ${now.threads} threads of the system, ` +
+        `proxy ${MiB(now.proxy)} MiB`,
+    );
+  }
+  const [first, last] = [held[0], held.at(-1)];
+  assert.equal(proxy.workerPid, workerPid, 'the worker was replaced');
+  assert.ok(last.worker < first.worker * GROWTH, `the worker grew to ${last.worker} KiB`);
+  assert.ok(last.threads <= first.threads + 2, `the worker has ${last.threads} threads`);
+  if (!SANITIZED) assert.ok(last.proxy < first.proxy * GROWTH, `the proxy grew to ${last.proxy} KiB`);
+  // The package keeps its connections open for a while.
+  await until('the descriptors of the start', () => descriptors(proxy.pid) <= start);
+}, 180_000);

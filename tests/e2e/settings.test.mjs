@@ -1,0 +1,263 @@
+// Settings and the command line: what can be wrong is said in words, before anything is served.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { bin, folder, KEY, ROOT, test } from './lib/kit.mjs';
+import { bareEnvironment } from './lib/program.mjs';
+import { Proxy } from './lib/proxy.mjs';
+import { FakeWorker, MODEL } from './lib/workers.mjs';
+
+function run(args, settings = {}) {
+  const { status, stdout, stderr } = spawnSync(bin('codex-api'), args, {
+    env: { ...bareEnvironment(), ...settings },
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  return { code: status, stdout, stderr };
+}
+
+const HELP_ROW = /^ {2}([A-Z0-9_]+) \(default: (.*?)\)(?: \[(.*)\])?\n {6}(.+)$/gm;
+
+// name -> { fallback, range, meaning }
+function helpTable() {
+  const rows = [...run(['--help']).stdout.matchAll(HELP_ROW)];
+  return new Map(rows.map(([, name, fallback, range, meaning]) => [name, { fallback, range, meaning }]));
+}
+
+// The names in the table of settings itself.
+function namesInSource() {
+  const source = readFileSync(join(ROOT, 'src/config.c'), 'utf8');
+  return [...source.matchAll(/^ +\{ "([A-Z0-9_]+)", (?:TEXT|SECRET|COUNT|MILLIS|BYTES|CHOICE)\b/gm)].map(
+    ([, name]) => name,
+  );
+}
+
+// ---- the command line ----
+
+test('--help lists every setting with its default and a meaning', () => {
+  const { code, stderr } = run(['--help']);
+  assert.deepEqual([code, stderr], [0, '']);
+  const table = helpTable();
+  assert.ok(table.size >= 25);
+  assert.deepEqual([...table.keys()], namesInSource());
+  for (const [name, { meaning }] of table) assert.ok(meaning.length > 15, name);
+  assert.equal(table.get('PORT').fallback, '11435');
+  assert.equal(table.get('PROXY_HOST').fallback, '127.0.0.1');
+  assert.equal(table.get('WORKER_BACKOFF_INITIAL_MS').range, '1 to 3600000 ms');
+});
+
+test('--version is one line', () => {
+  const { code, stdout, stderr } = run(['--version']);
+  assert.deepEqual([code, stderr], [0, '']);
+  assert.match(stdout, /^codex-api \d+\.\d+\.\d+\n$/);
+});
+
+test('arguments that it does not know are an error of usage', () => {
+  for (const args of [['--hlep'], ['serve'], ['--help', '--version'], ['-x', '1'], ['']]) {
+    const { code, stdout, stderr } = run(args);
+    assert.deepEqual([code, stdout], [64, '']);
+    assert.match(stderr, /--help/);
+  }
+});
+
+test('the table of settings in the README is the one of --help', () => {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  const section = /^## Settings\n([\s\S]*?)(?=^## |(?![\s\S]))/m.exec(readme)?.[1] ?? '';
+  const rows = section
+    .split('\n')
+    .filter((line) => line.startsWith('|'))
+    .map((line) => line.split('|').slice(1, -1).map((cell) => cell.trim().replaceAll('`', '')));
+  assert.deepEqual(rows[0], ['setting', 'default', 'meaning']);
+  const told = rows.slice(2).map(([name, fallback]) => [name, fallback]);
+  const wanted = [...helpTable()].map(([name, { fallback }]) => [name, fallback]);
+  assert.deepEqual(told, wanted);
+  for (const [name, , meaning] of rows.slice(2)) assert.ok(meaning.length > 10, name);
+});
+
+// ---- --check-config ----
+
+test('--check-config is content with no settings, with empty ones and with good ones', () => {
+  const empty = Object.fromEntries(namesInSource().map((name) => [name, '']));
+  const good = { PORT: '0', PROXY_API_KEY: KEY, LOG_LEVEL: 'debug', SSE_KEEPALIVE_MS: '0' };
+  for (const settings of [{}, empty, good]) {
+    assert.deepEqual(run(['--check-config'], settings), { code: 0, stdout: '', stderr: '' });
+  }
+});
+
+const wrongSettings = {
+  PORT: ['x', '-1', '65536', '1e3', ' 80', '80 ', '0x50', '99999999999999999999'],
+  PROXY_API_KEY: ['short', 'with a blank', 'späßchen-key'],
+  WORKER_MODEL_CATALOG: ['none', 'Stripped'],
+  DEMO_MODEL: ['yes', '1'],
+  WORKER_MAX_CONCURRENCY: ['0', '1025', '1.5'],
+  WORKER_HANDSHAKE_TIMEOUT_MS: ['9', '3600001', '1s'],
+  WORKER_RPC_TIMEOUT_MS: ['0'],
+  WORKER_TURN_TIMEOUT_MS: ['86400001'],
+  WORKER_BACKOFF_INITIAL_MS: ['0', '10000'],
+  WORKER_BACKOFF_MAX_MS: ['100'],
+  WORKER_STABLE_MS: ['0'],
+  WORKER_STOP_EOF_MS: ['0'],
+  WORKER_STOP_TERM_MS: ['0'],
+  WORKER_DRAIN_MS: ['-1'],
+  SSE_KEEPALIVE_MS: ['-1'],
+  MAX_BODY_BYTES: ['1023', '32505857', '16M'],
+  REQUEST_READ_TIMEOUT_MS: ['99'],
+  WRITE_STALL_MS: ['9'],
+  STREAM_PENDING_MAX_BYTES: ['4095'],
+  COMPLETION_MAX_BYTES: ['4095'],
+  LOG_LEVEL: ['trace', 'INFO'],
+  STARTUP_HINT: ['2', 'yes'],
+};
+
+test('--check-config and a start end with 78 and name the wrong setting', () => {
+  for (const [name, values] of Object.entries(wrongSettings)) {
+    for (const value of values) {
+      for (const args of [['--check-config'], []]) {
+        const { code, stdout, stderr } = run(args, { [name]: value });
+        assert.deepEqual([code, stdout], [78, ''], `${name}=${value}`);
+        assert.match(stderr, new RegExp(`^(${name}|WORKER_BACKOFF_MAX_MS): must .+\n$`), `${name}=${value}`);
+        if (name === 'PROXY_API_KEY') assert.ok(!stderr.includes(value), 'a secret was printed');
+      }
+    }
+  }
+});
+
+test('every setting that has bounds or choices is tried with wrong ones', () => {
+  const bounded = [...helpTable()].filter(([, { range }]) => range !== undefined).map(([name]) => name);
+  assert.deepEqual(bounded.filter((name) => !(name in wrongSettings)), []);
+});
+
+test('all wrong settings are named at once', () => {
+  const { code, stderr } = run(['--check-config'], { PORT: 'x', LOG_LEVEL: 'x', WRITE_STALL_MS: 'x' });
+  assert.equal(code, 78);
+  assert.deepEqual(stderr.match(/^[A-Z_]+(?=:)/gm).sort(), ['LOG_LEVEL', 'PORT', 'WRITE_STALL_MS']);
+});
+
+test('a misspelt setting is warned about, without its value', () => {
+  const { code, stderr } = run(['--check-config'], { PROXY_APIKEY: 'secret-value', PROXY_PORT: '1' });
+  assert.equal(code, 0);
+  assert.match(stderr, /^warning: PROXY_APIKEY is not a setting/m);
+  assert.match(stderr, /^warning: PROXY_PORT is not a setting/m);
+  assert.ok(!stderr.includes('secret-value'));
+});
+
+// ---- the key file ----
+
+test('a key is made on the first start, for its owner alone, and used again on the next', async () => {
+  const home = folder('key');
+  const settings = { ...new FakeWorker().settings(), PROXY_API_KEY: '', CODEX_HOME: home };
+  const path = join(home, 'api-key');
+  const keys = [];
+  for (let start = 0; start < 2; start++) {
+    const proxy = await Proxy.start(null, settings);
+    const key = readFileSync(path, 'utf8').trim();
+    assert.match(key, /^sk-codex-api-[A-Za-z0-9]{40}$/);
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+    assert.equal((await proxy.fetch('/v1/models', { key })).status, 200);
+    assert.equal((await proxy.fetch('/v1/models', { key: `${key.slice(0, -1)}.` })).status, 401);
+    await proxy.stop();
+    assert.ok(!`${proxy.stderr}${proxy.lines}`.includes(key), 'the key was printed');
+    keys.push(key);
+  }
+  assert.equal(keys[0], keys[1]);
+});
+
+test('a key file of the operator is used, wherever it is', async (t) => {
+  const path = join(folder('key'), 'my-key');
+  writeFileSync(path, `${KEY}\r\nsecond line\n`, { mode: 0o600 });
+  const settings = new FakeWorker().settings({ PROXY_API_KEY: '', PROXY_API_KEY_FILE: path });
+  const proxy = await Proxy.start(t, settings);
+  assert.equal((await proxy.fetch('/v1/models')).status, 200);
+});
+
+test('a key file that cannot be used ends the start with 78 and says why', () => {
+  const home = folder('key');
+  const file = (name, text) => {
+    writeFileSync(join(home, name), text);
+    return join(home, name);
+  };
+  mkdirSync(join(home, 'folder'));
+  const cases = {
+    [file('empty', '')]: /no usable key/,
+    [file('short', 'sk\n')]: /no usable key/,
+    [file('blanks', 'sk with blanks in it\n')]: /no usable key/,
+    [file('long', 'k'.repeat(3000))]: /no usable key/,
+    [file('huge', 'k'.repeat(100_000))]: /cannot read/,
+    [join(home, 'folder')]: /cannot read/,
+    [join(home, 'missing/api-key')]: /cannot read or make.*No such file/,
+    '/proc/api-key': /cannot read or make/,
+  };
+  for (const [path, why] of Object.entries(cases)) {
+    const { code, stderr } = run([], { PORT: '0', CODEX_HOME: home, PROXY_API_KEY_FILE: path });
+    assert.equal(code, 78, path);
+    assert.match(stderr, /PROXY_API_KEY_FILE/);
+    assert.match(stderr, why, path);
+    assert.ok(!stderr.includes('kkk') && !stderr.includes('with blanks'), 'the file is quoted');
+  }
+});
+
+// ---- the surroundings ----
+
+test('a home that cannot be made ends the start with 78 and names it', () => {
+  const file = join(folder('home'), 'file');
+  writeFileSync(file, '');
+  for (const home of [file, join(file, 'below'), '/proc/codex-api']) {
+    const { code, stderr } = run([], { PORT: '0', PROXY_API_KEY: KEY, CODEX_HOME: home });
+    assert.equal(code, 78, home);
+    assert.match(stderr, /CODEX_HOME/);
+  }
+});
+
+test('a home that is missing is made, for its owner alone', async (t) => {
+  const home = join(folder('home'), 'new');
+  await Proxy.start(t, new FakeWorker().settings({ CODEX_HOME: home }));
+  assert.equal(statSync(home).mode & 0o777, 0o700);
+});
+
+test('a port that is taken ends the start with 69 and says so', async () => {
+  const other = createServer();
+  await new Promise((listening) => other.listen(0, '127.0.0.1', listening));
+  const port = String(other.address().port);
+  const { code, stderr } = run([], { ...new FakeWorker().settings(), PORT: port, CODEX_HOME: folder('home') });
+  other.close();
+  assert.equal(code, 69);
+  assert.match(stderr, new RegExp(`port ${port}: address already in use.*PORT`));
+});
+
+test('an address that is not of this machine ends the start with 69', () => {
+  for (const host of ['192.0.2.1', 'no-address', '::zz']) {
+    const settings = { PORT: '0', PROXY_HOST: host, CODEX_HOME: folder('home') };
+    const { code, stderr } = run([], { ...new FakeWorker().settings(), ...settings });
+    assert.equal(code, 69, host);
+    assert.ok(stderr.includes(host));
+  }
+});
+
+test('settings of the worker reach it as they are written', async (t) => {
+  const worker = new FakeWorker();
+  const lines = ['model_provider="mine"', '', '  a.b="c = d"  ', 'e=[1, 2]'];
+  const extra = { WORKER_CONFIG: lines.join('\n'), MY_VARIABLE: 'x', MY_OTHER: 'y' };
+  const settings = worker.settings(extra);
+  settings.WORKER_ENV += ', MY_VARIABLE ,MY_MISSING';
+  await Proxy.start(t, settings);
+  const { argv, env } = worker.starts[0];
+  const given = argv.filter((_, i) => argv[i - 1] === '-c');
+  assert.equal(argv[0], 'app-server');
+  assert.deepEqual(given.slice(-3), ['model_provider="mine"', 'a.b="c = d"', 'e=[1, 2]']);
+  assert.ok(given.includes('features.shell_tool=false') && given.includes('web_search="disabled"'));
+  assert.ok(env.includes('MY_VARIABLE') && !env.includes('MY_OTHER') && !env.includes('MY_MISSING'));
+});
+
+test('LOG_LEVEL decides what is logged', async () => {
+  const seen = {};
+  for (const level of ['debug', 'warn']) {
+    const proxy = await Proxy.start(null, new FakeWorker().settings({ LOG_LEVEL: level }));
+    await proxy.chat({ model: MODEL, messages: [{ role: 'user', content: 'x' }] });
+    await proxy.stop();
+    seen[level] = new Set(proxy.logs.map((line) => line.level));
+  }
+  assert.ok(seen.debug.has('debug') && seen.debug.has('info'));
+  assert.ok(!seen.warn.has('debug') && !seen.warn.has('info'));
+});

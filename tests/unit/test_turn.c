@@ -1,0 +1,1158 @@
+/* Turns: what the owner hears of a turn's life, and that the worker gets its thread back in every case. */
+#include "log.h"
+#include "turn.h"
+#include "turn_bench.h"
+#include "unit.h"
+
+struct owner {
+    struct turn *turn; /* linked; NULL once it has ended */
+    struct buf heard;  /* owned: "t:text" and "r:reasoning", "|" between */
+    struct buf text;   /* owned: the text alone */
+    unsigned ends;
+    enum turn_outcome outcome;
+    char kind[64];
+    bool has_kind;
+    int http_status;
+    char message[128];
+    bool has_message;
+    struct turn_usage usage;
+    bool leaves;               /* detaches at the first byte */
+    struct owner *detaches;    /* that one's turn at its own end */
+    struct turn_bench *begins; /* another turn at its own end, which must be refused */
+};
+
+static void hear(struct owner *o, char channel, const char *text, size_t len)
+{
+    assert_int_equal(o->ends, 0);
+    assert_non_null(o->turn);
+    assert_true(len != 0);
+    buf_printf(&o->heard, "%s%c:", o->heard.len != 0 ? "|" : "", channel);
+    buf_append(&o->heard, text, len);
+    if (!o->leaves)
+        return;
+    turn_detach(o->turn);
+    o->turn = NULL;
+}
+
+static void on_text(void *ctx, const char *text, size_t len)
+{
+    struct owner *o = ctx;
+    buf_append(&o->text, text, len);
+    hear(o, 't', text, len);
+}
+
+static void on_reasoning(void *ctx, const char *text, size_t len)
+{
+    hear(ctx, 'r', text, len);
+}
+
+static void on_end(void *ctx, const struct turn_end *end);
+
+static const struct turn_events events = { on_text, on_reasoning, on_end };
+
+static void on_end(void *ctx, const struct turn_end *end)
+{
+    struct owner *o = ctx;
+    assert_non_null(o->turn);
+    o->turn = NULL;
+    o->ends++;
+    o->outcome = end->outcome;
+    o->has_kind = end->kind != NULL;
+    snprintf(o->kind, sizeof(o->kind), "%s", end->kind != NULL ? end->kind : "");
+    o->http_status = end->http_status;
+    o->has_message = end->message != NULL;
+    snprintf(o->message, sizeof(o->message), "%s", end->message != NULL ? end->message : "");
+    o->usage = end->usage;
+    if (o->detaches != NULL) {
+        turn_detach(o->detaches->turn);
+        o->detaches->turn = NULL;
+    }
+    if (o->begins != NULL) {
+        struct turn_plan plan = turn_bench_plan();
+        assert_null(turn_begin(o->begins->turns, &plan, &events, o));
+        assert_null(plan.thread);
+    }
+}
+
+static void begin(struct turn_bench *b, struct owner *o)
+{
+    struct turn_plan plan = turn_bench_plan();
+    o->turn = turn_begin(b->turns, &plan, &events, o);
+    assert_non_null(o->turn);
+    assert_null(plan.thread);
+    assert_null(plan.items);
+    assert_null(plan.start);
+}
+
+static void forget(struct owner *o)
+{
+    buf_free(&o->heard);
+    buf_free(&o->text);
+}
+
+static int setup_with(void **state, uint64_t rpc_ms, uint64_t turn_ms)
+{
+    struct turn_bench *b = calloc(1, sizeof(*b));
+    turn_bench_begin(b, rpc_ms, turn_ms);
+    *state = b;
+    return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, BENCH_RPC_MS, BENCH_TURN_MS);
+}
+
+static int setup_short_calls(void **state)
+{
+    return setup_with(state, 5, BENCH_TURN_MS);
+}
+
+static int setup_short_turns(void **state)
+{
+    return setup_with(state, BENCH_RPC_MS, 5);
+}
+
+static int teardown(void **state)
+{
+    struct turn_bench *b = *state;
+    assert_int_equal(turns_active(b->turns), 0);
+    turn_bench_end(b);
+    free(b);
+    return 0;
+}
+
+/* Runs a turn 'a' with its message "m1", whose events are fed by the caller. */
+static void begin_running(struct turn_bench *b, struct owner *o)
+{
+    begin(b, o);
+    turn_bench_run(b, 'a');
+}
+
+static void end_well(struct turn_bench *b, struct owner *o)
+{
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    turn_bench_release(b, 'a');
+    assert_int_equal(o->ends, 1);
+    assert_int_equal(o->outcome, TURN_COMPLETED);
+    assert_false(o->has_kind);
+    assert_false(o->has_message);
+}
+
+/* ---- the whole life ---- */
+
+static void test_a_turn_asks_the_worker_step_by_step(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    json_t *params = NULL;
+    begin(b, &o);
+    assert_int_equal(turns_active(b->turns), 1);
+    assert_int_equal(wire_waiting(&b->wire), 1);
+    json_int_t id = wire_expect(&b->wire, "thread/start", &params);
+    assert_string_equal(json_str_at(params, "model"), "gpt-x");
+    json_decref(params);
+    wire_answer(&b->wire, id, "{\"thread\":{\"id\":\"th-a\",\"more\":1}}");
+
+    assert_int_equal(wire_waiting(&b->wire), 1);
+    id = wire_expect(&b->wire, "thread/inject_items", &params);
+    assert_string_equal(json_str_at(params, "threadId"), "th-a");
+    assert_string_equal(json_str_at(json_array_get(json_object_get(params, "items"), 0), "n"), "1");
+    json_decref(params);
+    wire_answer(&b->wire, id, "{}");
+
+    assert_int_equal(wire_waiting(&b->wire), 1);
+    id = wire_expect(&b->wire, "turn/start", &params);
+    assert_string_equal(json_str_at(params, "threadId"), "th-a");
+    assert_true(json_is_array(json_object_get(params, "input")));
+    json_decref(params);
+    wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-a\"}}");
+    assert_int_equal(wire_waiting(&b->wire), 0);
+
+    turn_bench_delta(b, 'a', "m1", "Hel");
+    turn_bench_delta(b, 'a', "m1", "lo");
+    assert_int_equal(o.ends, 0);
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\",\"error\":null");
+    assert_int_equal(o.ends, 1);
+    assert_int_equal(turns_active(b->turns), 0);
+    turn_bench_release(b, 'a');
+    assert_int_equal(o.outcome, TURN_COMPLETED);
+    assert_string_equal(buf_str(&o.heard), "t:Hel|t:lo");
+    forget(&o);
+}
+
+static void test_without_a_worker_nothing_is_begun_and_the_plan_is_freed(void **state)
+{
+    (void)state;
+    struct loop loop;
+    loop_begin(&loop);
+    const struct turns_options options = { BENCH_RPC_MS, BENCH_TURN_MS };
+    struct turns *turns = turns_new(loop.deadlines, &options);
+    struct turn_plan plan = turn_bench_plan();
+    struct owner o = { 0 };
+    assert_null(turn_begin(turns, &plan, &events, &o));
+    assert_null(plan.thread);
+    assert_null(plan.items);
+    assert_null(plan.start);
+    assert_int_equal(o.ends, 0);
+    turn_detach(NULL);
+    turns_free(turns);
+    turns_free(NULL);
+    loop_end(&loop);
+}
+
+static void test_many_turns_at_once_hear_only_what_is_theirs(void **state)
+{
+    enum { MANY = 26 };
+    struct turn_bench *b = *state;
+    struct owner o[MANY] = { { 0 } };
+    for (int i = 0; i < MANY; i++)
+        begin(b, &o[i]);
+    for (int i = 0; i < MANY; i++) /* each answer sends the next question of its turn */
+        turn_bench_open(b, (char)('a' + i));
+    for (int i = 0; i < MANY; i++)
+        turn_bench_inject(b);
+    for (int i = 0; i < MANY; i++)
+        turn_bench_start(b, (char)('a' + i));
+    assert_int_equal(turns_active(b->turns), MANY);
+    for (int round = 0; round < 3; round++) {
+        for (int i = MANY - 1; i >= 0; i--) {
+            const char text[] = { (char)('a' + i), (char)('0' + round), '\0' };
+            turn_bench_delta(b, (char)('a' + i), "m1", text);
+        }
+    }
+    for (int i = 0; i < MANY; i++) {
+        turn_bench_complete(b, (char)('a' + i), ",\"status\":\"completed\"");
+        turn_bench_release(b, (char)('a' + i));
+        char wanted[16];
+        snprintf(wanted, sizeof(wanted), "%c0%c1%c2", 'a' + i, 'a' + i, 'a' + i);
+        assert_string_equal(buf_str(&o[i].text), wanted);
+        assert_int_equal(o[i].ends, 1);
+        forget(&o[i]);
+    }
+}
+
+static void on_later(void *ctx, const struct rpc_reply *reply)
+{
+    bool *passed = ctx;
+    assert_int_equal(reply->status, RPC_TIMEOUT);
+    *passed = true;
+}
+
+static void test_a_turn_leaves_its_thread_even_if_the_worker_does_not_answer(void **state)
+{
+    struct turn_bench *b = *state; /* calls time out soon */
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    wire_expect(&b->wire, "thread/unsubscribe", NULL);
+    assert_int_equal(b->strangers, 0);
+    bool passed = false;
+    rpc_call(b->wire.rpc, "later", NULL, 6, on_later, &passed);
+    wire_expect(&b->wire, "later", NULL);
+    loop_until_true(&b->loop, &passed);
+    turn_bench_note(b, 'a', "x", ""); /* the thread is known as long as the turn lives */
+    assert_int_equal(b->strangers, 1);
+    assert_int_equal(o.ends, 1);
+    forget(&o);
+}
+
+/* ---- routing ---- */
+
+static void test_other_threads_and_other_turns_are_not_heard(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    static const char *const strange[] = {
+        "{\"threadId\":\"th-b\",\"turnId\":\"tu-a\",\"itemId\":\"m1\",\"delta\":\"x\"}",
+        "{\"threadId\":\"\",\"turnId\":\"tu-a\",\"itemId\":\"m1\",\"delta\":\"x\"}",
+        "{\"threadId\":7,\"turnId\":\"tu-a\",\"itemId\":\"m1\",\"delta\":\"x\"}",
+        "{\"turnId\":\"tu-a\",\"itemId\":\"m1\",\"delta\":\"x\"}",
+        "{}",
+        "null",
+        "[]",
+    };
+    for (size_t i = 0; i < COUNT_OF(strange); i++) {
+        assert_true(wire_hear(&b->wire, "{\"method\":\"item/agentMessage/delta\",\"params\":%s}",
+                              strange[i]));
+        assert_int_equal(b->strangers, i + 1);
+    }
+    static const char *const not_mine[] = {
+        "\"turnId\":\"auto-compact-0\"",
+        "\"turnId\":\"tu-\"",
+        "\"turnId\":\"\"",
+        "\"turnId\":null",
+        "\"turnId\":7",
+        "\"turn\":{\"id\":\"tu-b\"}",
+    };
+    for (size_t i = 0; i < COUNT_OF(not_mine); i++)
+        assert_true(wire_hear(&b->wire,
+                              "{\"method\":\"item/agentMessage/delta\",\"params\":{\"threadId\":"
+                              "\"th-a\",\"itemId\":\"m1\",\"delta\":\"x\",%s}}",
+                              not_mine[i]));
+    assert_int_equal(b->strangers, COUNT_OF(strange));
+    assert_int_equal(o.heard.len, 0);
+    end_well(b, &o);
+}
+
+static void test_events_of_unknown_or_broken_shape_are_passed_over(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_note(b, 'a', "item/agentMessage/delta", "");
+    turn_bench_note(b, 'a', "item/agentMessage/delta", ",\"itemId\":\"m1\"");
+    turn_bench_note(b, 'a', "item/agentMessage/delta", ",\"itemId\":\"m1\",\"delta\":null");
+    turn_bench_note(b, 'a', "item/agentMessage/delta", ",\"itemId\":\"m1\",\"delta\":{}");
+    turn_bench_note(b, 'a', "item/agentMessage/delta", ",\"itemId\":\"m1\",\"delta\":\"\"");
+    turn_bench_note(b, 'a', "item/agentMessage/delta", ",\"itemId\":7,\"delta\":\"x\"");
+    turn_bench_note(b, 'a', "item/reasoning/summaryTextDelta", ",\"delta\":7");
+    turn_bench_note(b, 'a', "item/started", "");
+    turn_bench_note(b, 'a', "item/started", ",\"item\":null");
+    turn_bench_note(b, 'a', "item/started", ",\"item\":{\"type\":\"agentMessage\"}");
+    turn_bench_note(b, 'a', "item/completed", ",\"item\":7");
+    turn_bench_note(b, 'a', "rawResponse/completed", ",\"usage\":[]");
+    turn_bench_note(b, 'a', "item/new/thing", ",\"delta\":\"x\"");
+    turn_bench_note(b, 'a', "error", ",\"willRetry\":true,\"error\":{\"message\":\"again\"}");
+    assert_int_equal(o.heard.len, 0);
+    turn_bench_delta(b, 'a', "m1", "ok");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.heard), "t:ok");
+    forget(&o);
+}
+
+/* ---- text ---- */
+
+static void start_item(struct turn_bench *b, const char *id, const char *phase)
+{
+    char members[160];
+    snprintf(members, sizeof(members),
+             ",\"item\":{\"type\":\"agentMessage\",\"id\":\"%s\",\"text\":\"\",\"phase\":%s}", id,
+             phase);
+    turn_bench_note(b, 'a', "item/started", members);
+}
+
+static void complete_item(struct turn_bench *b, const char *id, const char *text)
+{
+    struct buf members = BUF_INIT;
+    buf_printf(&members, ",\"item\":{\"type\":\"agentMessage\",\"id\":\"%s\",\"text\":", id);
+    json_quote(&members, text, strlen(text));
+    buf_putc(&members, '}');
+    turn_bench_note(b, 'a', "item/completed", buf_str(&members));
+    buf_free(&members);
+}
+
+static void test_every_byte_of_a_delta_is_given(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_note(b, 'a', "item/agentMessage/delta",
+                    ",\"itemId\":\"m1\",\"delta\":\"a\\u0000b\\n\xe2\x82\xac\\ud83d\\ude00\"");
+    end_well(b, &o);
+    assert_int_equal(o.text.len, 11);
+    assert_memory_equal(o.text.data, "a\0b\n\xe2\x82\xac\xf0\x9f\x98\x80", 11);
+    forget(&o);
+}
+
+static void test_messages_are_kept_apart_by_a_blank_line(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    start_item(b, "m1", "null");
+    turn_bench_delta(b, 'a', "m1", "one");
+    complete_item(b, "m1", "one");
+    start_item(b, "m2", "\"final_answer\"");
+    complete_item(b, "m2", ""); /* one that says nothing makes no second blank line */
+    start_item(b, "m3", "null");
+    turn_bench_delta(b, 'a', "m3", "two");
+    complete_item(b, "m3", "two");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.heard), "t:one|t:\n\n|t:two");
+    forget(&o);
+}
+
+static void test_no_blank_line_stands_before_the_first_or_after_the_last_message(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    start_item(b, "m0", "null");
+    complete_item(b, "m0", "");
+    start_item(b, "m1", "null");
+    turn_bench_delta(b, 'a', "m1", "only");
+    complete_item(b, "m1", "only");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.heard), "t:only");
+    forget(&o);
+}
+
+static void test_commentary_is_reasoning_and_the_rest_is_text(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    start_item(b, "c1", "\"commentary\"");
+    start_item(b, "m1", "\"final_answer\"");
+    turn_bench_delta(b, 'a', "c1", "let me ");
+    turn_bench_delta(b, 'a', "m1", "the ");
+    turn_bench_delta(b, 'a', "c1", "see");
+    complete_item(b, "c1", "let me see!");
+    turn_bench_delta(b, 'a', "m1", "answer");
+    complete_item(b, "m1", "the answer");
+    start_item(b, "c2", "\"commentary\"");
+    turn_bench_delta(b, 'a', "c2", "done");
+    start_item(b, "m2", "\"something_new\"");
+    turn_bench_delta(b, 'a', "m2", "more");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.heard), "r:let me |t:the |r:see|r:!|t:answer|r:\n\n|r:done|"
+                                           "t:\n\n|t:more");
+    forget(&o);
+}
+
+static void test_what_no_delta_brought_comes_with_the_whole_message(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    start_item(b, "m1", "null");
+    complete_item(b, "m1", "all at once");
+    start_item(b, "m2", "null");
+    turn_bench_delta(b, 'a', "m2", "a \xe2\x82\xac");
+    complete_item(b, "m2", "a \xe2\x82\xac tail");
+    start_item(b, "m3", "null");
+    turn_bench_delta(b, 'a', "m3", "whole");
+    complete_item(b, "m3", "whole");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.heard),
+                        "t:all at once|t:\n\n|t:a \xe2\x82\xac|t: tail|t:\n\n|t:whole");
+    forget(&o);
+}
+
+static void test_a_shorter_whole_message_takes_nothing_back(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_delta(b, 'a', "m1", "said already");
+    complete_item(b, "m1", "said");
+    turn_bench_delta(b, 'a', "m2", "x");
+    turn_bench_note(b, 'a', "item/completed", ",\"item\":{\"id\":\"m2\",\"text\":null}");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.text), "said already\n\nx");
+    forget(&o);
+}
+
+static void test_a_delta_without_its_start_is_text(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_delta(b, 'a', "m1", "a");
+    turn_bench_delta(b, 'a', "m1", "b");
+    complete_item(b, "m1", "abc");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.text), "abc");
+    forget(&o);
+}
+
+static void test_more_messages_than_are_open_at_once_are_all_given(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    struct buf wanted = BUF_INIT;
+    begin_running(b, &o);
+    for (int i = 0; i < 100; i++) {
+        char id[16];
+        char text[16];
+        snprintf(id, sizeof(id), "m%d", i);
+        snprintf(text, sizeof(text), "text %d", i);
+        start_item(b, id, "null");
+        turn_bench_delta(b, 'a', id, text);
+        complete_item(b, id, text);
+        buf_printf(&wanted, "%s%s", i == 0 ? "" : "\n\n", text);
+    }
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.text), buf_str(&wanted));
+    buf_free(&wanted);
+    forget(&o);
+}
+
+static void test_reasoning_parts_are_kept_apart_by_a_blank_line(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_note(b, 'a', "item/reasoning/summaryPartAdded", ",\"summaryIndex\":0");
+    turn_bench_reason(b, 'a', "first");
+    turn_bench_reason(b, 'a', " part");
+    turn_bench_note(b, 'a', "item/reasoning/summaryPartAdded", ",\"summaryIndex\":1");
+    turn_bench_note(b, 'a', "item/reasoning/summaryPartAdded", ",\"summaryIndex\":2");
+    turn_bench_delta(b, 'a', "m1", "text");
+    turn_bench_reason(b, 'a', "second");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.heard), "r:first|r: part|t:text|r:\n\n|r:second");
+    forget(&o);
+}
+
+/* ---- usage ---- */
+
+static void test_usage_of_all_responses_adds_up(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_note(b, 'a', "rawResponse/completed",
+                    ",\"usage\":{\"inputTokens\":10,\"cachedInputTokens\":4,"
+                    "\"cacheWriteInputTokens\":2,\"outputTokens\":7,\"reasoningOutputTokens\":3,"
+                    "\"totalTokens\":17}");
+    turn_bench_note(b, 'a', "rawResponse/completed", ",\"usage\":null");
+    turn_bench_note(b, 'a', "rawResponse/completed",
+                    ",\"usage\":{\"inputTokens\":100,\"outputTokens\":3000000000,"
+                    "\"totalTokens\":3000000100,\"cachedInputTokens\":null}");
+    end_well(b, &o);
+    assert_int_equal(o.usage.input, 110);
+    assert_int_equal(o.usage.cached, 4);
+    assert_int_equal(o.usage.cache_write, 2);
+    assert_int_equal(o.usage.output, 3000000007);
+    assert_int_equal(o.usage.reasoning, 3);
+    assert_int_equal(o.usage.total, 3000000117);
+}
+
+static void test_a_turn_that_fails_still_tells_its_usage(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_note(b, 'a', "rawResponse/completed", ",\"usage\":{\"inputTokens\":10}");
+    turn_bench_complete(b, 'a', ",\"status\":\"failed\",\"error\":{\"message\":\"x\"}");
+    turn_bench_release(b, 'a');
+    assert_int_equal(o.outcome, TURN_FAILED);
+    assert_int_equal(o.usage.input, 10);
+}
+
+/* ---- how the worker says that a turn failed ---- */
+
+static void test_each_shape_of_error_is_understood(void **state)
+{
+    struct turn_bench *b = *state;
+    static const struct {
+        const char *info;
+        const char *kind; /* NULL: none */
+        int http_status;
+    } cases[] = {
+        { "\"usageLimitExceeded\"", "usageLimitExceeded", 0 },
+        { "\"other\"", "other", 0 },
+        { "\"aNewOne\"", "aNewOne", 0 },
+        { "{\"httpConnectionFailed\":{\"httpStatusCode\":401}}", "httpConnectionFailed", 401 },
+        { "{\"responseTooManyFailedAttempts\":{\"httpStatusCode\":429}}",
+          "responseTooManyFailedAttempts", 429 },
+        { "{\"responseStreamDisconnected\":{\"httpStatusCode\":null}}",
+          "responseStreamDisconnected", 0 },
+        { "{\"responseStreamConnectionFailed\":{}}", "responseStreamConnectionFailed", 0 },
+        { "{\"activeTurnNotSteerable\":{\"turnKind\":\"review\"}}", "activeTurnNotSteerable", 0 },
+        { "{\"aNewOne\":null}", "aNewOne", 0 },
+        { "{\"aNewOne\":{\"httpStatusCode\":\"500\"}}", "aNewOne", 0 },
+        { "{}", NULL, 0 },
+        { "null", NULL, 0 },
+        { "[]", NULL, 0 },
+        { "7", NULL, 0 },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct owner o = { 0 };
+        struct buf turn = BUF_INIT;
+        begin_running(b, &o);
+        buf_printf(&turn,
+                   ",\"status\":\"failed\",\"error\":{\"message\":\"why\",\"codexErrorInfo\":%s}",
+                   cases[i].info);
+        turn_bench_complete(b, 'a', buf_str(&turn));
+        turn_bench_release(b, 'a');
+        assert_int_equal(o.ends, 1);
+        assert_int_equal(o.outcome, TURN_FAILED);
+        assert_int_equal(o.has_kind, cases[i].kind != NULL);
+        if (cases[i].kind != NULL)
+            assert_string_equal(o.kind, cases[i].kind);
+        assert_int_equal(o.http_status, cases[i].http_status);
+        assert_string_equal(o.message, "why");
+        buf_free(&turn);
+    }
+}
+
+static void test_the_last_final_error_explains_a_failure_without_one(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_note(b, 'a', "error",
+                    ",\"willRetry\":false,\"error\":{\"message\":\"first\","
+                    "\"codexErrorInfo\":\"other\"}");
+    turn_bench_note(b, 'a', "error",
+                    ",\"willRetry\":false,\"error\":{\"message\":\"last\","
+                    "\"codexErrorInfo\":\"serverOverloaded\"}");
+    turn_bench_note(b, 'a', "error",
+                    ",\"willRetry\":true,\"error\":{\"message\":\"again\","
+                    "\"codexErrorInfo\":\"unauthorized\"}");
+    assert_int_equal(o.ends, 0);
+    turn_bench_complete(b, 'a', ",\"status\":\"failed\",\"error\":null");
+    turn_bench_release(b, 'a');
+    assert_string_equal(o.kind, "serverOverloaded");
+    assert_string_equal(o.message, "last");
+}
+
+static void test_a_failure_without_any_reason_is_one(void **state)
+{
+    struct turn_bench *b = *state;
+    static const char *const turns[] = { ",\"status\":\"failed\"", ",\"status\":\"new\"",
+                                         ",\"status\":null", "",
+                                         ",\"status\":\"failed\",\"error\":\"text\"" };
+    for (size_t i = 0; i < COUNT_OF(turns); i++) {
+        struct owner o = { 0 };
+        begin_running(b, &o);
+        turn_bench_complete(b, 'a', turns[i]);
+        turn_bench_release(b, 'a');
+        assert_int_equal(o.outcome, TURN_FAILED);
+        assert_false(o.has_kind);
+        assert_false(o.has_message);
+    }
+}
+
+static void test_an_interrupt_by_somebody_else_is_told_as_such(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_complete(b, 'a', ",\"status\":\"interrupted\"");
+    turn_bench_release(b, 'a');
+    assert_int_equal(o.ends, 1);
+    assert_int_equal(o.outcome, TURN_INTERRUPTED);
+}
+
+static const char *const questions[] = { "thread/start", "thread/inject_items", "turn/start" };
+
+/* Answers all questions before number `step`. */
+static void answer_before(struct turn_bench *b, size_t step)
+{
+    if (step > 0)
+        turn_bench_open(b, 'a');
+    if (step > 1)
+        turn_bench_inject(b);
+}
+
+static void test_a_refused_question_is_a_failure_at_each_step(void **state)
+{
+    struct turn_bench *b = *state;
+    for (size_t step = 0; step < COUNT_OF(questions); step++) {
+        for (int overloaded = 0; overloaded < 2; overloaded++) {
+            struct owner o = { 0 };
+            begin(b, &o);
+            answer_before(b, step);
+            json_int_t id = wire_expect(&b->wire, questions[step], NULL);
+            wire_answer_error(&b->wire, id, overloaded ? -32001 : -32600, "bad thing");
+            assert_int_equal(o.ends, 1);
+            assert_int_equal(o.outcome, TURN_FAILED);
+            assert_string_equal(o.kind, overloaded ? "serverOverloaded" : "badRequest");
+            assert_string_equal(o.message, "bad thing");
+            if (step > 0)
+                turn_bench_release(b, 'a');
+            assert_int_equal(wire_waiting(&b->wire), 0);
+            assert_int_equal(turns_active(b->turns), 0);
+        }
+    }
+}
+
+static void test_an_answer_without_an_id_is_a_failure(void **state)
+{
+    struct turn_bench *b = *state;
+    char long_id[200];
+    memset(long_id, 'x', sizeof(long_id) - 1);
+    long_id[sizeof(long_id) - 1] = '\0';
+    char too_long[256];
+    snprintf(too_long, sizeof(too_long), "{\"thread\":{\"id\":\"%s\"}}", long_id);
+    const char *const results[] = { "{}", "null", "{\"thread\":{}}", "{\"thread\":{\"id\":7}}",
+                                    too_long };
+    for (size_t i = 0; i < COUNT_OF(results); i++) {
+        struct owner o = { 0 };
+        begin(b, &o);
+        wire_answer(&b->wire, wire_expect(&b->wire, "thread/start", NULL), results[i]);
+        assert_int_equal(o.ends, 1);
+        assert_int_equal(o.outcome, TURN_FAILED);
+        assert_int_equal(wire_waiting(&b->wire), 0);
+    }
+    struct owner o = { 0 };
+    begin(b, &o);
+    answer_before(b, 2);
+    wire_answer(&b->wire, wire_expect(&b->wire, "turn/start", NULL), "{\"turn\":null}");
+    assert_int_equal(o.outcome, TURN_FAILED);
+    turn_bench_release(b, 'a');
+}
+
+/* ---- answers and events that overtake each other ---- */
+
+static void say_started(struct turn_bench *b)
+{
+    assert_true(wire_hear(&b->wire, "{\"method\":\"turn/started\",\"params\":{\"threadId\":"
+                                    "\"th-a\",\"turn\":{\"id\":\"tu-a\"}}}"));
+}
+
+static void test_text_before_the_answer_to_turn_start_is_heard(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin(b, &o);
+    answer_before(b, 2);
+    json_int_t id = wire_expect(&b->wire, "turn/start", NULL);
+    turn_bench_delta(b, 'a', "m0", "whose?"); /* of no turn that we know */
+    say_started(b);
+    turn_bench_delta(b, 'a', "m1", "early ");
+    wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-a\"}}");
+    turn_bench_delta(b, 'a', "m1", "late");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.text), "early late");
+    forget(&o);
+}
+
+static void test_an_end_before_the_answer_to_turn_start_is_the_end(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin(b, &o);
+    answer_before(b, 2);
+    json_int_t id = wire_expect(&b->wire, "turn/start", NULL);
+    say_started(b);
+    turn_bench_delta(b, 'a', "m1", "quick");
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    assert_int_equal(o.ends, 1);
+    assert_int_equal(o.outcome, TURN_COMPLETED);
+    wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-a\"}}");
+    turn_bench_release(b, 'a');
+    assert_string_equal(buf_str(&o.text), "quick");
+    forget(&o);
+}
+
+static void test_the_thread_may_be_given_back_before_turn_start_is_answered(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin(b, &o);
+    answer_before(b, 2);
+    json_int_t id = wire_expect(&b->wire, "turn/start", NULL);
+    say_started(b);
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    turn_bench_release(b, 'a');
+    wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-a\"}}"); /* nobody is left to hear it */
+    assert_int_equal(o.ends, 1);
+}
+
+static void test_after_its_end_a_turn_says_nothing(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    turn_bench_delta(b, 'a', "m1", "too late");
+    turn_bench_complete(b, 'a', ",\"status\":\"failed\"");
+    assert_int_equal(b->strangers, 0);
+    turn_bench_release(b, 'a');
+    assert_int_equal(wire_waiting(&b->wire), 0);
+    turn_bench_delta(b, 'a', "m1", "much too late");
+    assert_int_equal(b->strangers, 1);
+    assert_int_equal(o.ends, 1);
+    assert_int_equal(o.outcome, TURN_COMPLETED);
+    assert_int_equal(o.heard.len, 0);
+}
+
+/* ---- the owner leaves ---- */
+
+static void test_an_owner_that_leaves_early_is_followed_by_the_thread(void **state)
+{
+    struct turn_bench *b = *state;
+    for (size_t step = 0; step < 2; step++) {
+        for (int refused = 0; refused < 2; refused++) {
+            struct owner o = { 0 };
+            begin(b, &o);
+            answer_before(b, step);
+            turn_detach(o.turn);
+            json_int_t id = wire_expect(&b->wire, questions[step], NULL);
+            assert_int_equal(wire_waiting(&b->wire), 0);
+            if (refused)
+                wire_answer_error(&b->wire, id, -32600, "x");
+            else
+                wire_answer(&b->wire, id, "{\"thread\":{\"id\":\"th-a\"}}");
+            if (step > 0 || !refused)
+                turn_bench_release(b, 'a');
+            assert_int_equal(wire_waiting(&b->wire), 0);
+            assert_int_equal(turns_active(b->turns), 0);
+            assert_int_equal(o.ends, 0);
+        }
+    }
+}
+
+static void test_an_owner_that_leaves_at_turn_start_has_the_model_stopped(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin(b, &o);
+    answer_before(b, 2);
+    json_int_t id = wire_expect(&b->wire, "turn/start", NULL);
+    turn_detach(o.turn);
+    assert_int_equal(wire_waiting(&b->wire), 0); /* the turn's id is not known yet */
+    wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-a\"}}");
+    turn_bench_delta(b, 'a', "m1", "unheard");
+    turn_bench_interrupt(b, 'a');
+    turn_bench_release(b, 'a');
+    assert_int_equal(o.ends, 0);
+    assert_int_equal(o.heard.len, 0);
+}
+
+static void test_an_owner_that_leaves_a_turn_that_ends_by_itself_needs_no_interrupt(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin(b, &o);
+    answer_before(b, 2);
+    json_int_t id = wire_expect(&b->wire, "turn/start", NULL);
+    say_started(b);
+    turn_detach(o.turn);
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-a\"}}");
+    turn_bench_release(b, 'a');
+    assert_int_equal(o.ends, 0);
+}
+
+static void test_an_owner_that_leaves_a_running_turn_has_the_model_stopped(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_delta(b, 'a', "m1", "heard");
+    turn_detach(o.turn);
+    assert_int_equal(turns_active(b->turns), 1); /* the worker is still busy with it */
+    turn_bench_delta(b, 'a', "m1", "unheard");
+    turn_bench_interrupt(b, 'a');
+    turn_bench_release(b, 'a');
+    assert_int_equal(o.ends, 0);
+    assert_string_equal(buf_str(&o.heard), "t:heard");
+    forget(&o);
+}
+
+static void test_an_owner_may_leave_while_it_is_told_something(void **state)
+{
+    struct turn_bench *b = *state;
+    for (int how = 0; how < 3; how++) {
+        struct owner o = { .leaves = true };
+        begin_running(b, &o);
+        start_item(b, "m1", "null");
+        if (how == 0)
+            turn_bench_delta(b, 'a', "m1", "x");
+        else if (how == 1)
+            turn_bench_reason(b, 'a', "x");
+        else
+            complete_item(b, "m1", "x");
+        turn_bench_delta(b, 'a', "m1", "unheard");
+        turn_bench_interrupt(b, 'a');
+        turn_bench_release(b, 'a');
+        assert_string_equal(buf_str(&o.heard), how == 1 ? "r:x" : "t:x");
+        assert_int_equal(o.ends, 0);
+        forget(&o);
+    }
+}
+
+static void test_an_owner_that_leaves_at_the_blank_line_does_not_hear_what_follows(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_delta(b, 'a', "m1", "one");
+    complete_item(b, "m1", "one");
+    o.leaves = true;
+    turn_bench_delta(b, 'a', "m2", "two");
+    assert_string_equal(buf_str(&o.heard), "t:one|t:\n\n");
+    turn_bench_interrupt(b, 'a');
+    turn_bench_release(b, 'a');
+    forget(&o);
+}
+
+static void test_an_interrupt_that_comes_too_late_ends_the_turn_as_well(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_detach(o.turn);
+    wire_answer_error(&b->wire, wire_expect(&b->wire, "turn/interrupt", NULL), -32600, "ended");
+    turn_bench_release(b, 'a');
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    assert_int_equal(b->strangers, 1);
+}
+
+static void test_an_end_before_the_answer_to_the_interrupt_is_the_end(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_detach(o.turn);
+    json_int_t id = wire_expect(&b->wire, "turn/interrupt", NULL);
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    wire_answer_error(&b->wire, id, -32600, "no such turn");
+    turn_bench_release(b, 'a');
+    assert_int_equal(wire_waiting(&b->wire), 0);
+}
+
+static bool has_waiting(const void *ctx)
+{
+    return wire_waiting(ctx) != 0;
+}
+
+static void test_an_interrupt_without_an_answer_is_given_up(void **state)
+{
+    struct turn_bench *b = *state; /* calls time out soon */
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_detach(o.turn);
+    wire_expect(&b->wire, "turn/interrupt", NULL);
+    loop_until(&b->loop, has_waiting, &b->wire);
+    turn_bench_release(b, 'a');
+    assert_int_equal(turns_active(b->turns), 0);
+}
+
+/* ---- the worker goes ---- */
+
+/* Brings a turn to a state: 0 to 2 are the questions, 3 is running, 4 interrupting, 5 releasing. */
+static void bring_to(struct turn_bench *b, struct owner *o, int to)
+{
+    begin(b, o);
+    answer_before(b, to < 2 ? (size_t)to : 2);
+    if (to >= 3)
+        turn_bench_start(b, 'a');
+    if (to == 4) {
+        turn_detach(o->turn);
+        o->turn = NULL;
+    }
+    if (to == 5)
+        turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+}
+
+static void test_a_worker_that_goes_takes_the_turn_with_it_in_every_state(void **state)
+{
+    struct turn_bench *b = *state;
+    static const unsigned ends[] = { 1, 1, 1, 1, 0, 1 };
+    static const char *const waiting[] = { "thread/start",   "thread/inject_items",
+                                           "turn/start",     NULL,
+                                           "turn/interrupt", "thread/unsubscribe" };
+    for (int to = 0; to < 6; to++) {
+        struct owner o = { 0 };
+        bring_to(b, &o, to);
+        json_int_t id = waiting[to] != NULL ? wire_expect(&b->wire, waiting[to], NULL) : 0;
+        turns_worker_gone(b->turns);
+        assert_int_equal(o.ends, ends[to]);
+        if (o.ends != 0)
+            assert_int_equal(o.outcome, to == 5 ? TURN_COMPLETED : TURN_LOST);
+        assert_int_equal(turns_active(b->turns), 0);
+        turns_worker_gone(b->turns); /* nothing is left to lose */
+        wire_answer(&b->wire, id, "{\"thread\":{\"id\":\"th-a\"}}");
+        turn_bench_delta(b, 'a', "m1", "x");
+        assert_int_equal(b->strangers, (unsigned)to + 1);
+        turns_worker_ready(b->turns, b->wire.rpc);
+    }
+}
+
+static void test_turns_go_on_with_the_next_worker(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner lost = { 0 };
+    begin(b, &lost);
+    wire_expect(&b->wire, "thread/start", NULL);
+    turns_worker_gone(b->turns);
+    struct turn_plan plan = turn_bench_plan();
+    struct owner refused = { 0 };
+    assert_null(turn_begin(b->turns, &plan, &events, &refused));
+    turns_worker_ready(b->turns, b->wire.rpc);
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_delta(b, 'a', "m1", "again");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.text), "again");
+    forget(&o);
+}
+
+static void test_the_usage_so_far_is_told_when_the_worker_goes(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_note(b, 'a', "rawResponse/completed", ",\"usage\":{\"outputTokens\":5}");
+    turns_worker_gone(b->turns);
+    assert_int_equal(o.outcome, TURN_LOST);
+    assert_int_equal(o.usage.output, 5);
+}
+
+static void test_one_that_hears_of_the_loss_may_leave_another_and_begin_none(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o[3] = { { 0 } };
+    for (int i = 0; i < 3; i++) {
+        begin(b, &o[i]);
+        wire_expect(&b->wire, "thread/start", NULL);
+    }
+    o[0].detaches = &o[1];
+    o[0].begins = b;
+    turns_worker_gone(b->turns);
+    assert_int_equal(o[0].ends, 1);
+    assert_int_equal(o[1].ends, 0);
+    assert_int_equal(o[2].ends, 1);
+}
+
+static void test_freeing_the_table_ends_what_runs(void **state)
+{
+    (void)state;
+    struct turn_bench b;
+    turn_bench_begin(&b, BENCH_RPC_MS, BENCH_TURN_MS);
+    struct owner o = { 0 };
+    begin(&b, &o);
+    turn_bench_run(&b, 'a');
+    turn_bench_end(&b);
+    assert_int_equal(o.ends, 1);
+    assert_int_equal(o.outcome, TURN_LOST);
+}
+
+static bool has_ended(const void *ctx)
+{
+    const struct owner *o = ctx;
+    return o->ends != 0;
+}
+
+static void test_a_worker_that_cannot_be_written_to_is_lost(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    b->wire.broken = true;
+    begin(b, &o);
+    assert_int_equal(o.ends, 0);
+    loop_until(&b->loop, has_ended, &o);
+    assert_int_equal(o.outcome, TURN_LOST);
+}
+
+static void test_a_pipe_that_breaks_under_a_turn_ends_it(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin(b, &o);
+    b->wire.broken = true;
+    turn_bench_open(b, 'a'); /* the next question cannot be sent, nor the thread given back */
+    loop_until(&b->loop, has_ended, &o);
+    assert_int_equal(o.outcome, TURN_LOST);
+    assert_int_equal(turns_active(b->turns), 0);
+}
+
+/* ---- time ---- */
+
+static void test_a_question_without_an_answer_times_out_at_each_step(void **state)
+{
+    struct turn_bench *b = *state; /* calls time out soon */
+    for (size_t step = 0; step < COUNT_OF(questions); step++) {
+        struct owner o = { 0 };
+        begin(b, &o);
+        answer_before(b, step);
+        wire_expect(&b->wire, questions[step], NULL);
+        loop_until(&b->loop, has_ended, &o);
+        assert_int_equal(o.outcome, TURN_TIMED_OUT);
+        if (step > 0)
+            turn_bench_release(b, 'a');
+        assert_int_equal(wire_waiting(&b->wire), 0);
+    }
+}
+
+static void test_a_turn_past_its_deadline_is_ended_and_the_model_stopped(void **state)
+{
+    struct turn_bench *b = *state; /* turns time out soon */
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_delta(b, 'a', "m1", "slow");
+    loop_until(&b->loop, has_ended, &o);
+    assert_int_equal(o.outcome, TURN_TIMED_OUT);
+    turn_bench_delta(b, 'a', "m1", "unheard");
+    turn_bench_interrupt(b, 'a');
+    turn_bench_release(b, 'a');
+    assert_int_equal(o.ends, 1);
+    assert_string_equal(buf_str(&o.text), "slow");
+    forget(&o);
+}
+
+static void test_a_deadline_before_the_model_runs_ends_the_turn_too(void **state)
+{
+    struct turn_bench *b = *state; /* turns time out soon */
+    for (size_t step = 0; step < COUNT_OF(questions); step++) {
+        struct owner o = { 0 };
+        begin(b, &o);
+        answer_before(b, step);
+        loop_until(&b->loop, has_ended, &o);
+        assert_int_equal(o.outcome, TURN_TIMED_OUT);
+        json_int_t id = wire_expect(&b->wire, questions[step], NULL);
+        assert_int_equal(wire_waiting(&b->wire), 0);
+        wire_answer(&b->wire, id, "{\"thread\":{\"id\":\"th-a\"},\"turn\":{\"id\":\"tu-a\"}}");
+        if (step == 2)
+            turn_bench_interrupt(b, 'a');
+        turn_bench_release(b, 'a');
+        assert_int_equal(o.ends, 1);
+    }
+}
+
+#define TURN_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define SHORT_CALLS_TEST(test) cmocka_unit_test_setup_teardown(test, setup_short_calls, teardown)
+#define SHORT_TURNS_TEST(test) cmocka_unit_test_setup_teardown(test, setup_short_turns, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TURN_TEST(test_a_turn_asks_the_worker_step_by_step),
+        cmocka_unit_test(test_without_a_worker_nothing_is_begun_and_the_plan_is_freed),
+        TURN_TEST(test_many_turns_at_once_hear_only_what_is_theirs),
+        SHORT_CALLS_TEST(test_a_turn_leaves_its_thread_even_if_the_worker_does_not_answer),
+        TURN_TEST(test_other_threads_and_other_turns_are_not_heard),
+        TURN_TEST(test_events_of_unknown_or_broken_shape_are_passed_over),
+        TURN_TEST(test_every_byte_of_a_delta_is_given),
+        TURN_TEST(test_messages_are_kept_apart_by_a_blank_line),
+        TURN_TEST(test_no_blank_line_stands_before_the_first_or_after_the_last_message),
+        TURN_TEST(test_commentary_is_reasoning_and_the_rest_is_text),
+        TURN_TEST(test_what_no_delta_brought_comes_with_the_whole_message),
+        TURN_TEST(test_a_shorter_whole_message_takes_nothing_back),
+        TURN_TEST(test_a_delta_without_its_start_is_text),
+        TURN_TEST(test_more_messages_than_are_open_at_once_are_all_given),
+        TURN_TEST(test_reasoning_parts_are_kept_apart_by_a_blank_line),
+        TURN_TEST(test_usage_of_all_responses_adds_up),
+        TURN_TEST(test_a_turn_that_fails_still_tells_its_usage),
+        TURN_TEST(test_each_shape_of_error_is_understood),
+        TURN_TEST(test_the_last_final_error_explains_a_failure_without_one),
+        TURN_TEST(test_a_failure_without_any_reason_is_one),
+        TURN_TEST(test_an_interrupt_by_somebody_else_is_told_as_such),
+        TURN_TEST(test_a_refused_question_is_a_failure_at_each_step),
+        TURN_TEST(test_an_answer_without_an_id_is_a_failure),
+        TURN_TEST(test_text_before_the_answer_to_turn_start_is_heard),
+        TURN_TEST(test_an_end_before_the_answer_to_turn_start_is_the_end),
+        TURN_TEST(test_the_thread_may_be_given_back_before_turn_start_is_answered),
+        TURN_TEST(test_after_its_end_a_turn_says_nothing),
+        TURN_TEST(test_an_owner_that_leaves_early_is_followed_by_the_thread),
+        TURN_TEST(test_an_owner_that_leaves_at_turn_start_has_the_model_stopped),
+        TURN_TEST(test_an_owner_that_leaves_a_turn_that_ends_by_itself_needs_no_interrupt),
+        TURN_TEST(test_an_owner_that_leaves_a_running_turn_has_the_model_stopped),
+        TURN_TEST(test_an_owner_may_leave_while_it_is_told_something),
+        TURN_TEST(test_an_owner_that_leaves_at_the_blank_line_does_not_hear_what_follows),
+        TURN_TEST(test_an_interrupt_that_comes_too_late_ends_the_turn_as_well),
+        TURN_TEST(test_an_end_before_the_answer_to_the_interrupt_is_the_end),
+        SHORT_CALLS_TEST(test_an_interrupt_without_an_answer_is_given_up),
+        TURN_TEST(test_a_worker_that_goes_takes_the_turn_with_it_in_every_state),
+        TURN_TEST(test_turns_go_on_with_the_next_worker),
+        TURN_TEST(test_the_usage_so_far_is_told_when_the_worker_goes),
+        TURN_TEST(test_one_that_hears_of_the_loss_may_leave_another_and_begin_none),
+        cmocka_unit_test(test_freeing_the_table_ends_what_runs),
+        TURN_TEST(test_a_worker_that_cannot_be_written_to_is_lost),
+        TURN_TEST(test_a_pipe_that_breaks_under_a_turn_ends_it),
+        SHORT_CALLS_TEST(test_a_question_without_an_answer_times_out_at_each_step),
+        SHORT_TURNS_TEST(test_a_turn_past_its_deadline_is_ended_and_the_model_stopped),
+        SHORT_TURNS_TEST(test_a_deadline_before_the_model_runs_ends_the_turn_too),
+    };
+    json_setup();
+    log_set_level(LOG_SILENCE);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
