@@ -16,6 +16,9 @@ void reply_json(struct st_h2o_req_t *req, int status, json_t *value);
 /* Answers with the OpenAI error envelope, its retry headers, WWW-Authenticate with 401. The error is borrowed. */
 void reply_error(struct st_h2o_req_t *req, const struct api_error *error);
 
+/* Answers 204, with nothing. */
+void reply_empty(struct st_h2o_req_t *req);
+
 /* Adds a header to the answer; name is a lower-case literal, the value is copied. Ends nothing. */
 void reply_header(struct st_h2o_req_t *req, const char *name, const char *value);
 

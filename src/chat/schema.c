@@ -100,6 +100,13 @@ __attribute__((format(printf, 3, 4))) static bool fault(struct walk *w, const st
 
 /* ---- the words of JSON Schema ---- */
 
+/* A string as C has it; NULL for everything else, strings with U+0000 among it. */
+static const char *word(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return text != NULL && strlen(text) == json_string_length(value) ? text : NULL;
+}
+
 static bool is_number(const json_t *value)
 {
     return json_is_number(value);
@@ -109,8 +116,9 @@ static bool is_format(const json_t *value)
 {
     static const char *const formats[] = { "date-time", "time", "date", "duration", "email",
                                            "hostname",  "ipv4", "ipv6", "uuid" };
-    for (size_t i = 0; json_is_string(value) && i < COUNT(formats); i++)
-        if (strcmp(json_string_value(value), formats[i]) == 0)
+    const char *text = word(value);
+    for (size_t i = 0; text != NULL && i < COUNT(formats); i++)
+        if (strcmp(text, formats[i]) == 0)
             return true;
     return false;
 }
@@ -119,7 +127,7 @@ static bool is_format(const json_t *value)
 static bool is_pattern(const json_t *value)
 {
     bool in_class = false;
-    const char *at = json_string_value(value);
+    const char *at = word(value);
     for (; at != NULL && *at != '\0'; at++) {
         if (*at == '\\' && at[1] != '\0') {
             at++;
@@ -183,8 +191,8 @@ static const struct words *find_words(const char *name)
 {
     static const struct words annotation = { FATE_DROP, NULL, NULL, { NULL } };
     for (size_t i = 0; i < COUNT(rows); i++)
-        for (const char *const *word = rows[i].names; *word != NULL; word++)
-            if (strcmp(*word, name) == 0)
+        for (const char *const *at = rows[i].names; *at != NULL; at++)
+            if (strcmp(*at, name) == 0)
                 return &rows[i];
     return &annotation;
 }
@@ -201,8 +209,9 @@ static const char *const type_names[] = { "object", "array",   "string", "intege
 
 static unsigned type_named(const json_t *name)
 {
-    for (size_t i = 0; json_is_string(name) && i < COUNT(type_names); i++)
-        if (strcmp(json_string_value(name), type_names[i]) == 0)
+    const char *text = word(name);
+    for (size_t i = 0; text != NULL && i < COUNT(type_names); i++)
+        if (strcmp(text, type_names[i]) == 0)
             return 1U << i;
     return 0;
 }
@@ -251,8 +260,7 @@ static json_t *names_in(const json_t *required)
     json_t *names = json_object();
     bool fine = required == NULL || json_is_array(required);
     for (size_t i = 0; fine && i < json_array_size(required); i++)
-        fine = json_object_set_new(names, json_string_value(json_array_get(required, i)),
-                                   json_true()) == 0;
+        fine = json_object_set_new(names, word(json_array_get(required, i)), json_true()) == 0;
     if (fine)
         return names;
     json_decref(names);
@@ -275,7 +283,7 @@ static const char *first_not_in(const json_t *a, const json_t *b)
 /* What a reference points to: the root or one of its definitions; NULL for all that upstream refuses. */
 static const json_t *referenced(const json_t *root, const json_t *ref)
 {
-    const char *text = json_string_value(ref);
+    const char *text = word(ref);
     if (text != NULL && strcmp(text, "#") == 0)
         return root;
     for (size_t i = 0; text != NULL && i < COUNT(definitions); i++) {

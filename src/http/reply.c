@@ -65,6 +65,14 @@ void reply_json(h2o_req_t *req, int status, json_t *value)
     send_body(req, status, &body);
 }
 
+void reply_empty(h2o_req_t *req)
+{
+    req->res.status = 204;
+    req->res.reason = "No Content";
+    req->res.content_length = 0;
+    h2o_send_inline(req, "", 0);
+}
+
 void reply_error(h2o_req_t *req, const struct api_error *error)
 {
     char seconds[24];

@@ -3,6 +3,8 @@
 
 #include "access_key.h"
 #include "api_error.h"
+#include "config.h"
+#include "cors.h"
 #include "log.h"
 #include "reply.h"
 #include "reqctx.h"
@@ -79,12 +81,27 @@ static bool guard_path(h2o_req_t *req, struct reqctx *rc, const struct route *ro
     return false;
 }
 
+static const char *allowed_methods(const struct route *route)
+{
+    return strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method;
+}
+
+/* A browser asks before it sends: answered here, for it sends no key with that. */
+static bool guard_origin(const struct routes *routes, h2o_req_t *req, const struct route *route)
+{
+    bool allowed = route->guarded && cors_allow(req, routes->config->cors_origins);
+    if (!allowed || !cors_is_preflight(req))
+        return true;
+    cors_answer_preflight(req, allowed_methods(route));
+    return false;
+}
+
 static bool guard_method(h2o_req_t *req, struct reqctx *rc, const struct route *route, bool exact)
 {
     struct api_error error;
     if (exact)
         return true;
-    const char *allow = strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method;
+    const char *allow = allowed_methods(route);
     reply_header(req, "allow", allow);
     api_error_set(&error, 405, "invalid_request_error", "method_not_supported", NULL,
                   "Not allowed: this path takes only %s requests.", allow);
@@ -136,7 +153,7 @@ void routes_dispatch(struct routes *routes, h2o_req_t *req)
         rc->route = route->name;
     log_debug("http", "ingress", LOG_ID("request_id", rc->id), LOG_ID("route", rc->route),
               LOG_INT("bytes", req->entity.len));
-    if (guard_path(req, rc, route) && guard_method(req, rc, route, exact) &&
-        guard_key(routes, req, rc, route))
+    if (guard_path(req, rc, route) && guard_origin(routes, req, route) &&
+        guard_method(req, rc, route, exact) && guard_key(routes, req, rc, route))
         route->handle(routes, req);
 }

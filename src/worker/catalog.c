@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #define CATALOG_MAX (64 * 1024 * 1024) /* bytes that `codex debug models` may print */
+#define CATALOG_FORM 2                 /* raised when what we change in it changes */
 #define READ_CHUNK (64 * 1024)
 
 struct catalog_job {
@@ -76,9 +77,10 @@ static char *make_stamp(const struct catalog_options *o)
     struct stat st;
     if (stat(o->file, &st) != 0)
         memset(&st, 0, sizeof(st)); /* found through PATH: known by its name alone */
-    return xasprintf("%s %" PRId64 " %" PRId64 ".%09ld %s codex-api-" CODEX_API_VERSION "\n",
+    return xasprintf("%s %" PRId64 " %" PRId64 ".%09ld %s codex-api-" CODEX_API_VERSION
+                     " form %d\n",
                      o->file, (int64_t)st.st_size, (int64_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
-                     o->demo ? "demo" : "stripped");
+                     o->demo ? "demo" : "stripped", CATALOG_FORM);
 }
 
 static bool is_current(const struct catalog_options *o)
