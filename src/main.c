@@ -1,5 +1,6 @@
 /* The command line of codex-api. */
 #include "app.h"
+#include "chat_request.h"
 #include "config.h"
 #include "json.h"
 
@@ -16,7 +17,7 @@ static void print_help(FILE *out)
         "codex-api " CODEX_API_VERSION
         ": an OpenAI-compatible endpoint in front of codex app-server\n"
         "\n"
-        "usage: codex-api [--help | --version | --check-config]\n"
+        "usage: codex-api [--help | --version | --check-config | --fields]\n"
         "\n"
         "Without an option it serves until SIGTERM or SIGINT, then finishes what is in flight and "
         "exits 0.\n"
@@ -53,6 +54,10 @@ int main(int argc, char **argv)
         return serve_or_check(true);
     if (option != NULL && strcmp(option, "--version") == 0) {
         puts("codex-api " CODEX_API_VERSION);
+        return 0;
+    }
+    if (option != NULL && strcmp(option, "--fields") == 0) {
+        chat_request_print_fields(stdout);
         return 0;
     }
     if (option != NULL && strcmp(option, "--help") == 0) {

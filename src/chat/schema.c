@@ -1,4 +1,4 @@
-/* The schema of an answer: whether strict mode takes it, and what of it can be made so that it does. */
+/* The schema of an answer: whether strict mode takes it, and how one is made that it takes. */
 #include "schema.h"
 
 #include <stdarg.h>
@@ -35,6 +35,25 @@ static const char *const definitions[] = { "$defs", "definitions" };
 static json_t *iterable(const json_t *value)
 {
     return (json_t *)(uintptr_t)value;
+}
+
+/* Takes the values in `value`, itself included, off `left`. False when there are more. */
+static bool fits(const json_t *value, size_t *left)
+{
+    const char *name = NULL;
+    json_t *member = NULL;
+    if (*left == 0)
+        return false;
+    --*left;
+    json_object_foreach(iterable(value), name, member)
+    {
+        if (!fits(member, left))
+            return false;
+    }
+    for (size_t i = 0; i < json_array_size(value); i++)
+        if (!fits(json_array_get(value, i), left))
+            return false;
+    return true;
 }
 
 /* ---- faults and their places ---- */
@@ -162,7 +181,7 @@ struct words {
 #define A_PATTERN "has to be a string without regex lookaround"
 #define A_FORMAT "has to be date-time, time, date, duration, email, hostname, ipv4, ipv6 or uuid"
 
-/* A keyword that is in no row is an annotation, or unknown: it is dropped, and upstream has the word. */
+/* A keyword in no row is an annotation, or unknown: the making drops it, the check leaves it. */
 static const struct words rows[] = {
     { FATE_SHAPE,
       NULL,
@@ -216,7 +235,7 @@ static unsigned type_named(const json_t *name)
     return 0;
 }
 
-/* The types that `type` names, as bits of enum type; 0 if it names none, or one that does not exist. */
+/* The types that `type` names, as bits of enum type; 0 for none and for one that does not exist. */
 static unsigned types_named(const json_t *type)
 {
     unsigned types = type_named(type);
@@ -280,7 +299,7 @@ static const char *first_not_in(const json_t *a, const json_t *b)
     return NULL;
 }
 
-/* What a reference points to: the root or one of its definitions; NULL for all that upstream refuses. */
+/* What a reference points to: the root or a definition of it. NULL for what upstream refuses. */
 static const json_t *referenced(const json_t *root, const json_t *ref)
 {
     const char *text = word(ref);
@@ -448,8 +467,9 @@ static bool admits_null(const json_t *made)
     return found;
 }
 
-/* Adds null to what is valid. Next to enum and const it takes a branch of its own: upstream checks their
- * values against the type, and an enum of two types is refused. Takes `made` and returns what it became. */
+/* Adds null to what is valid. Next to enum and const it takes a branch of its own: upstream checks
+ * their values against the type, and refuses an enum of two types. Takes `made` and returns what it
+ * became. */
 static json_t *make_nullable(json_t *made)
 {
     if (made == NULL || admits_null(made))
@@ -466,8 +486,9 @@ static json_t *make_nullable(json_t *made)
     return made;
 }
 
-/* Gives `made` the description of `schema`, with the constraints that were dropped told behind it. Takes
- * `made` and returns what it became: a reference cannot have a description, a union of one can. */
+/* Gives `made` the description of `schema`, with the constraints that were dropped told behind it.
+ * Takes `made` and returns what it became: a reference cannot have a description, a union of one
+ * can. */
 static json_t *describe(json_t *made, const json_t *schema)
 {
     struct buf text = BUF_INIT;
@@ -538,29 +559,23 @@ static bool make_object(json_t *made, const json_t *schema, int depth)
     return fine;
 }
 
-/* The types of the values that a schema lists. */
-static unsigned types_listed(const json_t *schema)
-{
-    const json_t *values = json_object_get(schema, "enum");
-    const json_t *constant = json_object_get(schema, "const");
-    unsigned types = constant != NULL ? type_of(constant) : 0;
-    for (size_t i = 0; i < json_array_size(values); i++)
-        types |= type_of(json_array_get(values, i));
-    return (types & NUMBER) != 0 ? types & ~(unsigned)INTEGER : types;
-}
-
-/* The types that a schema names or, without `type`, means by its values and keywords; 0 if it is not to
- * be said in one strict schema. */
+/* The types that a schema names or, without `type`, means by its values and keywords; 0 if that
+ * cannot be said in one strict schema. */
 static unsigned types_meant(const json_t *schema)
 {
-    unsigned listed = types_listed(schema);
-    unsigned values = listed & ~(unsigned)NIL;
-    if ((values & (values - 1)) != 0) /* upstream wants one type of all the values of an enum */
+    const json_t *type = json_object_get(schema, "type");
+    const json_t *values = json_object_get(schema, "enum");
+    const json_t *constant = json_object_get(schema, "const");
+    unsigned listed = constant != NULL ? type_of(constant) : 0;
+    for (size_t i = 0; i < json_array_size(values); i++)
+        listed |= type_of(json_array_get(values, i));
+    if ((listed & NUMBER) != 0)
+        listed &= ~(unsigned)INTEGER;
+    unsigned one = listed & ~(unsigned)NIL;
+    if ((one & (one - 1)) != 0) /* upstream wants one type of all the values of an enum */
         return 0;
-    if (json_object_get(schema, "type") != NULL)
-        return types_named(json_object_get(schema, "type"));
-    if (listed != 0)
-        return listed;
+    if (type != NULL || listed != 0)
+        return type != NULL ? types_named(type) : listed;
     return (json_object_get(schema, "properties") != NULL ? OBJECT : 0U) |
            (json_object_get(schema, "items") != NULL ? ARRAY : 0U);
 }
@@ -604,29 +619,23 @@ static bool stands_alone(const char *keyword, const json_t *schema)
     return true;
 }
 
-/* The keywords that can be a whole schema. */
-static json_t *make_combined(const char *keyword, const json_t *value, int depth)
-{
-    if (strcmp(keyword, "$ref") == 0)
-        return json_pack("{s:o}", keyword, json_deep_copy(value));
-    if (strcmp(keyword, "allOf") != 0) /* at most one branch of a oneOf is valid: a union will do */
-        return make_union(value, depth);
-    return json_array_size(value) == 1 ? make(json_array_get(value, 0), depth) : NULL;
-}
-
 static json_t *make(const json_t *schema, int depth)
 {
-    static const char *const whole[] = { "$ref", "anyOf", "oneOf", "allOf" };
-    if (!json_is_object(schema) || depth > SCHEMA_DEPTH_MAX)
-        return NULL;
-    size_t i = 0;
-    while (i < COUNT(whole) && json_object_get(schema, whole[i]) == NULL)
-        i++;
+    const json_t *ref = json_object_get(schema, "$ref");
+    const json_t *all_of = json_object_get(schema, "allOf");
+    const json_t *one_of = json_object_get(schema, "oneOf"); /* a union will do: more is valid */
+    const json_t *any_of = one_of != NULL ? one_of : json_object_get(schema, "anyOf");
     json_t *made = NULL;
-    if (i == COUNT(whole))
-        made = make_plain(schema, depth + 1);
-    else if (stands_alone(whole[i], schema))
-        made = make_combined(whole[i], json_object_get(schema, whole[i]), depth + 1);
+    if (!json_is_object(schema) || ++depth > SCHEMA_DEPTH_MAX)
+        return NULL;
+    if (ref == NULL && any_of == NULL && all_of == NULL)
+        made = make_plain(schema, depth);
+    else if (ref != NULL && stands_alone("$ref", schema))
+        made = json_pack("{s:o}", "$ref", json_deep_copy(ref));
+    else if (any_of != NULL && stands_alone(one_of != NULL ? "oneOf" : "anyOf", schema))
+        made = make_union(any_of, depth);
+    else if (json_array_size(all_of) == 1 && stands_alone("allOf", schema))
+        made = make(json_array_get(all_of, 0), depth);
     if (made != NULL)
         made = describe(made, schema);
     return json_is_true(json_object_get(schema, "nullable")) ? make_nullable(made) : made;
@@ -636,6 +645,9 @@ bool schema_check_strict(const json_t *schema, const char *place, struct api_err
 {
     struct walk w = { .root = schema, .param = place, .error = ret };
     struct place root = { .index = NO_INDEX };
+    size_t left = SCHEMA_VALUES_MAX;
+    if (!fits(schema, &left))
+        return fault(&w, &root, "there are more than %d values in it", SCHEMA_VALUES_MAX);
     if (type_named(json_object_get(schema, "type")) != OBJECT)
         return fault(&w, &root, "the schema has to be of 'type: \"object\"'");
     if (json_object_get(schema, "anyOf") != NULL)
@@ -647,9 +659,9 @@ bool schema_check_strict(const json_t *schema, const char *place, struct api_err
 
 json_t *schema_make_strict(const json_t *schema)
 {
-    const json_t *body = schema;
-    const json_t *ref =
-        NULL; /* recursive models of pydantic and zod refer to a definition at the root */
+    size_t left = SCHEMA_VALUES_MAX;
+    const json_t *body = fits(schema, &left) ? schema : NULL;
+    const json_t *ref = NULL; /* the root of a recursive model may only refer to a definition */
     for (int hops = 0; hops < SCHEMA_DEPTH_MAX && (ref = json_object_get(body, "$ref")); hops++)
         body = stands_alone("$ref", body) ? referenced(schema, ref) : NULL;
     json_t *made = make(body, 0);
@@ -659,9 +671,8 @@ json_t *schema_make_strict(const json_t *schema)
         json_t *one = NULL;
         json_object_foreach(json_object_get(schema, definitions[i]), name, one)
         {
-            json_t *definition = make(one, 1);
-            if (definition != NULL) /* if not, the check finds it missing when it is needed */
-                json_object_set_new(map, name, definition);
+            json_object_set_new(map, name,
+                                make(one, 1)); /* without it, the check finds who needs it */
         }
         if (json_object_size(map) != 0)
             json_object_set(made, definitions[i], map);
