@@ -1,10 +1,10 @@
 /* The schema of an answer: whether strict mode takes it, and how one is made that it takes.
  *
  * The worker sends turn/start.outputSchema upstream with strict true, whatever the client asked
- * for, and upstream refuses what its strict mode cannot enforce. The rules and limits here are those
- * of OpenAI's structured outputs guide, of the deny lists in its own SDKs, and of the errors that
- * users of its API report. Where these disagree the check lets pass, as upstream has the last word,
- * and the making leaves out. */
+ * for, and upstream refuses what its strict mode cannot enforce. The rules and limits here are
+ * those of OpenAI's structured outputs guide, of the deny lists in its own SDKs, and of the errors
+ * that users of its API report. Where these disagree the check lets pass, as upstream has the last
+ * word, and the making leaves out. */
 #ifndef SCHEMA_H
 #define SCHEMA_H
 

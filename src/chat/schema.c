@@ -671,8 +671,8 @@ json_t *schema_make_strict(const json_t *schema)
         json_t *one = NULL;
         json_object_foreach(json_object_get(schema, definitions[i]), name, one)
         {
-            json_object_set_new(map, name,
-                                make(one, 1)); /* without it, the check finds who needs it */
+            /* One that cannot be made is left out: the check finds whether something refers to it. */
+            json_object_set_new(map, name, make(one, 1));
         }
         if (json_object_size(map) != 0)
             json_object_set(made, definitions[i], map);

@@ -1,4 +1,4 @@
-/* Schemas of answers: what strict mode refuses is refused with its place, and what can be made fit is made. */
+/* Schemas of answers: what strict mode refuses is refused with its place, or made fit. */
 #include "schema.h"
 #include "unit.h"
 
@@ -374,6 +374,20 @@ static void test_a_depth_bomb_is_refused_and_nothing_is_made_of_it(void **state)
     json_decref(schema);
 }
 
+static void test_a_schema_of_very_many_values_is_refused_before_it_is_read(void **state)
+{
+    (void)state;
+    json_t *schema = object_of(1);
+    for (int i = 0; i < SCHEMA_VALUES_MAX; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "x-%d", i);
+        json_object_set_new(schema, name, json_true());
+    }
+    assert_refused_value(schema, "$", "more than 100000 values");
+    assert_null(schema_make_strict(schema));
+    json_decref(schema);
+}
+
 static json_t *enum_of(size_t count, size_t len)
 {
     json_t *values = json_array();
@@ -394,7 +408,7 @@ static void test_the_limits_of_enums_are_those_of_the_guide(void **state)
         bool taken;
     } cases[] = {
         { 1000, 15, true }, { 1001, 4, false }, { 251, 59, true },   { 251, 60, false },
-        { 250, 60, true },  { 250, 479, true }, { 250, 480, false }, /* with the name "a", 120,001 characters in all */
+        { 250, 60, true },  { 250, 479, true }, { 250, 480, false }, /* and the name */
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         json_t *schema = object_with("a", enum_of(cases[i].count, cases[i].len));
@@ -412,13 +426,14 @@ static void test_names_are_counted_in_characters(void **state)
     (void)state;
     enum { CHARACTERS = SCHEMA_TEXT_MAX };
     char *name = xmalloc(CHARACTERS * 2 + 2);
-    for (size_t i = 0; i < CHARACTERS; i++)
-        memcpy(name + 2 * i, "\xC3\xA9", 2);
-    memcpy(name + (size_t)CHARACTERS * 2, "", 1);
+    for (size_t i = 0; i < (size_t)CHARACTERS * 2; i++)
+        name[i] = i % 2 == 0 ? '\xC3' : '\xA9';
+    name[CHARACTERS * 2] = '\0';
     json_t *schema = object_with(name, json_pack("{s:s}", "type", "string"));
     assert_taken_value(schema);
     json_decref(schema);
-    memcpy(name + (size_t)CHARACTERS * 2, "e", 2);
+    name[CHARACTERS * 2] = 'e';
+    name[CHARACTERS * 2 + 1] = '\0';
     schema = object_with(name, json_pack("{s:s}", "type", "string"));
     assert_refused_value(schema, "$", "more than 120000 characters");
     json_decref(schema);
@@ -720,20 +735,17 @@ static void test_what_would_change_too_much_is_not_made(void **state)
         "{\"type\":\"object\"}",
         "{\"type\":\"object\",\"properties\":{}}",
         "{\"type\":\"object\",\"additionalProperties\":true}",
-        "{\"type\":\"object\",\"properties\":{\"b\":{\"type\":\"string\"}},"
-        "\"additionalProperties\":true}",
+        "{\"type\":\"object\",\"properties\":{\"b\":{\"enum\":[1]}},\"additionalProperties\":true}",
         "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}}",
         "{\"type\":\"object\",\"properties\":{\"b\":{\"type\":\"string\"}},\"required\":[\"c\"]}",
         "{\"type\":\"object\",\"properties\":{\"b\":{\"type\":\"string\"}},\"required\":\"b\"}",
         "{\"type\":\"object\",\"properties\":{\"b\":{}}}",
         "{\"type\":\"object\",\"properties\":[],\"additionalProperties\":false,\"required\":1}",
-        "{\"type\":\"object\",\"properties\":{\"b\":{\"type\":\"string\"}},"
-        "\"patternProperties\":{\"^c\":{\"type\":\"string\"}}}",
+        "{\"type\":\"object\",\"properties\":{\"b\":{\"enum\":[1]}},\"patternProperties\":{}}",
         "{\"type\":\"array\"}",
         "{\"type\":\"array\",\"items\":{}}",
         "{\"type\":\"array\",\"items\":[{\"type\":\"string\"}]}",
-        "{\"type\":\"array\",\"prefixItems\":[{\"type\":\"string\"}],\"items\":{\"type\":\"null\"}"
-        "}",
+        "{\"type\":\"array\",\"prefixItems\":[],\"items\":{\"type\":\"null\"}}",
         "{\"type\":\"string\",\"not\":{\"const\":\"b\"}}",
         "{\"type\":\"string\",\"if\":{},\"then\":{}}",
         "{\"enum\":[\"b\",1]}",
@@ -803,6 +815,7 @@ int main(void)
         cmocka_unit_test(test_five_thousand_properties_are_taken_and_one_more_is_not),
         cmocka_unit_test(test_ten_levels_are_taken_and_one_more_is_not),
         cmocka_unit_test(test_a_depth_bomb_is_refused_and_nothing_is_made_of_it),
+        cmocka_unit_test(test_a_schema_of_very_many_values_is_refused_before_it_is_read),
         cmocka_unit_test(test_the_limits_of_enums_are_those_of_the_guide),
         cmocka_unit_test(test_names_are_counted_in_characters),
         cmocka_unit_test(test_names_in_paths_are_short_and_printable),
