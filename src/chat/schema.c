@@ -671,7 +671,7 @@ json_t *schema_make_strict(const json_t *schema)
         json_t *one = NULL;
         json_object_foreach(json_object_get(schema, definitions[i]), name, one)
         {
-            /* One that cannot be made is left out: the check finds whether something refers to it. */
+            /* One that cannot be made is left out: the check finds whether it is needed. */
             json_object_set_new(map, name, make(one, 1));
         }
         if (json_object_size(map) != 0)
