@@ -17,10 +17,11 @@ struct uv_loop_s;
 #define CATALOG_DEMO_MODEL "codex-demo"
 
 struct catalog_options {
-    const char *file; /* the worker's binary */
-    char *const *env; /* of the worker */
-    const char *path; /* where the catalog goes; beside it, path.stamp says what it was made of */
-    bool demo;        /* only CATALOG_DEMO_MODEL */
+    const char *file;  /* the worker's binary */
+    char *const *env;  /* of the worker */
+    const char *path;  /* where the catalog goes; beside it, path.stamp says what it was made of */
+    bool demo;         /* only CATALOG_DEMO_MODEL */
+    const char *extra; /* models that go in beside the known ones, with commas, or NULL */
 };
 
 /* Makes sure that the catalog at o->path is current. True: it is already. Otherwise starts a job that calls
@@ -33,7 +34,7 @@ CHECK_RESULT bool catalog_prepare(struct uv_loop_s *loop, const struct catalog_o
 /* Kills the job; `done` is not called. Safe on NULL. */
 void catalog_cancel(struct catalog_job *job);
 
-/* The fit copy of what `codex debug models` printed, a new reference; NULL if that is no catalog. */
-CHECK_RESULT json_t *catalog_strip(const json_t *original, bool demo);
+/* The fit copy of what `codex debug models` printed, a new reference; NULL if that is no catalog. `extra` may be NULL. */
+CHECK_RESULT json_t *catalog_strip(const json_t *original, bool demo, const char *extra);
 
 #endif

@@ -15,58 +15,70 @@ struct failure {
     const char *message;
     int64_t retry_after_s;
     int should_retry;
+    const char *param; /* NULL: none */
 };
 
 static const struct failure failures[] = {
     { "contextWindowExceeded", 400, "invalid_request_error", "context_length_exceeded",
-      "The messages are longer than the context window of the model.", 0, 0 },
+      "The messages are longer than the context window of the model.", 0, 0, "messages" },
     { "usageLimitExceeded", 429, "insufficient_quota", "insufficient_quota",
-      "The usage limit of the account behind this endpoint is reached.", 0, -1 },
+      "The usage limit of the account behind this endpoint is reached.", 0, -1, NULL },
     { "sessionBudgetExceeded", 429, "insufficient_quota", "insufficient_quota",
-      "The budget of the account behind this endpoint is used up.", 0, -1 },
+      "The budget of the account behind this endpoint is used up.", 0, -1, NULL },
     { "rateLimitExceeded", 429, "requests", "rate_limit_exceeded",
-      "The upstream limits the rate of requests.", RETRY_SOON_S, 0 },
+      "The upstream limits the rate of requests.", RETRY_SOON_S, 0, NULL },
     { "flexUnavailable", 429, "requests", "rate_limit_exceeded",
-      "The upstream has no flex capacity now.", RETRY_SOON_S, 0 },
+      "The upstream has no flex capacity now.", RETRY_SOON_S, 0, NULL },
     { "serverOverloaded", 503, "server_error", "server_overloaded", "The model is at capacity.",
-      RETRY_SOON_S, 0 },
+      RETRY_SOON_S, 0, NULL },
     { "policyCapacityUnavailable", 503, "server_error", "server_overloaded",
-      "The model is at capacity.", RETRY_SOON_S, 0 },
+      "The model is at capacity.", RETRY_SOON_S, 0, NULL },
     { "modelNotFound", 404, "invalid_request_error", "model_not_found",
-      "The upstream does not know the model.", 0, 0 },
+      "The upstream does not know the model.", 0, 0, NULL },
     { "unauthorized", 503, "server_error", "upstream_auth",
       "The login of this endpoint at its upstream is not accepted; its operator must log in.", 60,
-      -1 },
+      -1, NULL },
     { "cyberPolicy", 400, "invalid_request_error", "invalid_prompt",
-      "The upstream refused the prompt by its policy.", 0, 0 },
+      "The upstream refused the prompt by its policy.", 0, 0, NULL },
     { "misalignmentPolicyViolation", 400, "invalid_request_error", "invalid_prompt",
-      "The upstream refused the prompt by its policy.", 0, 0 },
+      "The upstream refused the prompt by its policy.", 0, 0, NULL },
     { "inferenceHookDenied", 400, "invalid_request_error", "invalid_prompt",
-      "The upstream refused the prompt by its policy.", 0, 0 },
-    { "badRequest", 400, "invalid_request_error", NULL, "The upstream refused the request.", 0, 0 },
+      "The upstream refused the prompt by its policy.", 0, 0, NULL },
+    { "badRequest", 400, "invalid_request_error", NULL, "The upstream refused the request.", 0, 0,
+      NULL },
 };
 
 /* For an inner HTTP status of the upstream, and for everything that has no row above. */
-static const struct failure upstream_rate = { NULL,
-                                              429,
-                                              "requests",
-                                              "rate_limit_exceeded",
-                                              "The upstream limits the rate of requests.",
-                                              RETRY_SOON_S,
-                                              0 };
+static const struct failure upstream_rate = {
+    .status = 429,
+    .type = "requests",
+    .code = "rate_limit_exceeded",
+    .message = "The upstream limits the rate of requests.",
+    .retry_after_s = RETRY_SOON_S,
+};
 static const struct failure upstream_broke = {
-    NULL, 502, "server_error", "upstream_error", "The upstream failed to answer.", 0, 0
+    .status = 502,
+    .type = "server_error",
+    .code = "upstream_error",
+    .message = "The upstream failed to answer.",
 };
 static const struct failure timed_out = {
-    NULL, 504, "server_error", "upstream_timeout", "The upstream took too long to answer.", 0, 0
+    .status = 504,
+    .type = "server_error",
+    .code = "upstream_timeout",
+    .message = "The upstream took too long to answer.",
 };
 static const struct failure worker_lost = {
-    NULL, 502, "server_error", "worker_lost", "The worker went away while it was answering.", 1, 0
+    .status = 502,
+    .type = "server_error",
+    .code = "worker_lost",
+    .message = "The worker went away while it was answering.",
+    .retry_after_s = 1,
 };
 
 static void fill(struct api_error *ret, const struct failure *f)
 {
-    api_error_set(ret, f->status, f->type, f->code, NULL, "%s", f->message);
+    api_error_set(ret, f->status, f->type, f->code, f->param, "%s", f->message);
     ret->retry_after_s = f->retry_after_s;
     ret->should_retry = f->should_retry;
 }

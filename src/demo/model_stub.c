@@ -181,7 +181,7 @@ static void serve_usage(struct conn *c, json_t *body)
 static void serve_set_usage(struct conn *c, json_t *body)
 {
     const char *query = c->http.request.query;
-    int status = strncmp(query, "status=", 7) == 0 ? atoi(query + 7) : 200;
+    int status = strncmp(query, "status=", 7) == 0 ? (int)strtol(query + 7, NULL, 10) : 200;
     if (body == NULL || status < 200 || status > 599) {
         reply_error(c, 400, "bad_json", "stub: expects JSON, and a status of 200 to 599");
         return;
@@ -365,15 +365,13 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_bytes)
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
 {
     struct conn *c = stream->data;
-    if (len < 0) {
+    bool reading = c->state == CONN_READING;
+    if (len < 0 || (!reading && c->early.len + (size_t)len > EARLY_BYTES_MAX))
         conn_close(c, "client_closed");
-    } else if (c->state == CONN_READING) {
+    else if (reading)
         feed(c, bytes->base, (size_t)len);
-    } else if (c->early.len + (size_t)len <= EARLY_BYTES_MAX) {
+    else
         buf_append(&c->early, bytes->base, (size_t)len);
-    } else {
-        conn_close(c, "client_closed");
-    }
 }
 
 static void on_connection(uv_stream_t *listener, int status)

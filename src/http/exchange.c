@@ -101,7 +101,8 @@ static void on_client_left(void *ctx)
     if (was_done || x->all == NULL)
         return; /* h2o finds the connection broken by itself */
     x->done = true;
-    x->rc->outcome = "client_gone";
+    if (x->rc->outcome == NULL) /* else we cut it off ourselves */
+        x->rc->outcome = "client_gone";
     chat_free(x->chat);
     x->chat = NULL;
     deadline_clear(x->all->options.deadlines, &x->keepalive);

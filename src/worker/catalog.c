@@ -12,7 +12,7 @@
 #include <uv.h>
 
 #define CATALOG_MAX (64 * 1024 * 1024) /* bytes that `codex debug models` may print */
-#define CATALOG_FORM 2                 /* raised when what we change in it changes */
+#define CATALOG_FORM 3                 /* raised when what we change in it changes */
 #define READ_CHUNK (64 * 1024)
 
 struct catalog_job {
@@ -29,43 +29,96 @@ struct catalog_job {
 
 /* ---- the copy ---- */
 
+/* More tokens than any model takes: the worker shortens no result of a tool. */
+#define NO_TRUNCATION_TOKENS 1000000000
+
+/* Without a known window the worker never compacts: it would have the model summarise a long history and answer to
+ * that, where the client is owed an error of the upstream. Verbosity and tools are the client's to choose. */
 static void strip_model(json_t *model)
 {
-    static const char *const nulls[] = { "tool_mode", "multi_agent_version",
-                                         "apply_patch_tool_type", "default_verbosity" };
+    static const char *const nulls[] = {
+        "tool_mode",      "multi_agent_version", "apply_patch_tool_type",
+        "context_window", "max_context_window",  "auto_compact_token_limit",
+        "comp_hash",      "default_verbosity",
+    };
     for (size_t i = 0; i < sizeof(nulls) / sizeof(nulls[0]); i++)
         json_object_set_new(model, nulls[i], json_null());
     json_object_set_new(model, "use_responses_lite", json_false());
     json_object_set_new(model, "experimental_supported_tools", json_array());
     json_object_set_new(model, "supports_search_tool", json_false());
     json_object_set_new(model, "shell_type", json_string("disabled"));
+    json_object_set_new(model, "truncation_policy",
+                        json_pack("{s:s, s:i}", "mode", "tokens", "limit", NO_TRUNCATION_TOKENS));
 }
 
-static json_t *demo_only(json_t *models)
+/* A model of which only the name is known. */
+static json_t *unknown_model(const json_t *template, const char *slug, const char *name,
+                             const char *description)
 {
-    json_t *demo = json_deep_copy(json_array_get(models, 0));
-    json_object_set_new(demo, "slug", json_string(CATALOG_DEMO_MODEL));
-    json_object_set_new(demo, "display_name", json_string("Codex demo"));
-    json_object_set_new(demo, "description",
-                        json_string("The embedded demo model: canned answers, no real model."));
-    json_object_set_new(demo, "visibility", json_string("list"));
-    return json_pack("[o]", demo);
+    static const char *const nulls[] = { "default_reasoning_level", "availability_nux", "upgrade",
+                                         "model_messages" };
+    static const char *const empty_lists[] = { "supported_reasoning_levels", "service_tiers",
+                                               "additional_speed_tiers" };
+    json_t *model = json_deep_copy(template);
+    for (size_t i = 0; i < sizeof(nulls) / sizeof(nulls[0]); i++)
+        json_object_set_new(model, nulls[i], json_null());
+    for (size_t i = 0; i < sizeof(empty_lists) / sizeof(empty_lists[0]); i++)
+        json_object_set_new(model, empty_lists[i], json_array());
+    json_object_set_new(model, "slug", json_string(slug));
+    json_object_set_new(model, "display_name", json_string(name));
+    json_object_set_new(model, "description", json_string(description));
+    json_object_set_new(model, "visibility", json_string("list"));
+    json_object_set_new(model, "input_modalities", json_pack("[s, s]", "text", "image"));
+    return model;
 }
 
-json_t *catalog_strip(const json_t *original, bool demo)
+static bool has_model(const json_t *models, const char *slug)
+{
+    for (size_t i = 0; i < json_array_size(models); i++) {
+        const char *other = json_str_at(json_array_get(models, i), "slug");
+        if (other != NULL && strcmp(other, slug) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add_extra(json_t *list, const json_t *template, const char *extra)
+{
+    static const char separators[] = ", \t\r\n";
+    while (extra != NULL && *extra != '\0') {
+        extra += strspn(extra, separators);
+        size_t len = strcspn(extra, separators);
+        char *slug = xstrndup(extra, len);
+        if (len != 0 && !has_model(list, slug))
+            json_array_append_new(list,
+                                  unknown_model(template, slug, slug, "Set by the operator."));
+        free(slug);
+        extra += len;
+    }
+}
+
+json_t *catalog_strip(const json_t *original, bool demo, const char *extra)
 {
     const json_t *models = json_object_get(original, "models");
-    if (json_array_size(models) == 0 || !json_is_object(json_array_get(models, 0)))
+    const json_t *template = json_array_get(models, 0);
+    if (!json_is_object(template))
         return NULL;
     json_t *copy = json_deep_copy(original);
     json_t *list = json_object_get(copy, "models");
     if (demo) {
-        list = demo_only(list);
+        list = json_pack("[o]",
+                         unknown_model(template, CATALOG_DEMO_MODEL, "Codex demo",
+                                       "The embedded demo model: canned answers, no real model."));
         json_object_set_new(copy, "models", list);
+    } else {
+        add_extra(list, template, extra);
     }
     size_t i = 0;
     json_t *model = NULL;
-    json_array_foreach(list, i, model) strip_model(model);
+    json_array_foreach(list, i, model)
+    {
+        strip_model(model);
+    }
     return copy;
 }
 
@@ -78,9 +131,9 @@ static char *make_stamp(const struct catalog_options *o)
     if (stat(o->file, &st) != 0)
         memset(&st, 0, sizeof(st)); /* found through PATH: known by its name alone */
     return xasprintf("%s %" PRId64 " %" PRId64 ".%09ld %s codex-api-" CODEX_API_VERSION
-                     " form %d\n",
+                     " form %d %s\n",
                      o->file, (int64_t)st.st_size, (int64_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
-                     o->demo ? "demo" : "stripped", CATALOG_FORM);
+                     o->demo ? "demo" : "stripped", CATALOG_FORM, o->extra != NULL ? o->extra : "");
 }
 
 static bool is_current(const struct catalog_options *o)
@@ -120,7 +173,7 @@ static bool take_output(struct catalog_job *job)
         return false;
     }
     json_t *original = json_parse(job->text.data, job->text.len, &why);
-    json_t *catalog = catalog_strip(original, job->options.demo);
+    json_t *catalog = catalog_strip(original, job->options.demo, job->options.extra);
     json_decref(original);
     if (catalog == NULL) {
         log_error("worker", "catalog_unreadable", LOG_INT("bytes", job->text.len));

@@ -155,7 +155,9 @@ static void log_start_stderr(struct supervisor *sup)
 static void on_lost(void *ctx, enum process_loss why)
 {
     struct supervisor *sup = ctx;
-    sup->reason = process_loss_name(why);
+    if (sup->state !=
+        SUP_STOPPING) /* there it is the child doing as told, or what we killed it for */
+        sup->reason = process_loss_name(why);
     handle(sup, EV_LOST);
 }
 

@@ -170,7 +170,8 @@ struct worker *worker_new(struct uv_loop_s *loop, struct deadlines *deadlines,
     worker->catalog = (struct catalog_options){ .file = launch->file,
                                                 .env = launch->env,
                                                 .path = launch->catalog_path,
-                                                .demo = launch->source == LAUNCH_DEMO };
+                                                .demo = launch->source == LAUNCH_DEMO,
+                                                .extra = config->codex_model };
     worker->turns = turns_new(deadlines, &turns);
     worker->models = models_new(launch->source == LAUNCH_DEMO ? NULL : config->codex_model,
                                 config->model_aliases, (uint64_t)config->rpc_timeout_ms);

@@ -11,11 +11,19 @@ const CANARY = 'canary-5f0e9b';
 
 const worker = new FakeWorker();
 const proxy = await Proxy.start(null, worker.settings({ MAX_BODY_BYTES: String(BODY_MAX) }));
-after(() => proxy.stop());
+after(async () => {
+  await proxy.stop();
+  quotesNobody();
+});
 
 const pids = { proxy: proxy.pid, worker: proxy.workerPid };
 
 const request = (extra = {}) => ({ model: MODEL, messages: user('still there'), ...extra });
+
+function quotesNobody() {
+  const printed = `${proxy.lines.join('\n')}${proxy.stderr}`;
+  assert.ok(!printed.toLowerCase().includes('canary'), 'the logs quote a client');
+}
 
 // After whatever a test did: the same processes, alive and well, and nothing of the client's in the logs.
 async function unharmed() {
@@ -25,8 +33,7 @@ async function unharmed() {
   assert.equal(json.choices[0].message.content, 'still there');
   assert.deepEqual({ proxy: proxy.pid, worker: proxy.workerPid }, pids);
   assert.equal(proxy.ended, null);
-  const printed = `${proxy.lines.join('\n')}${proxy.stderr}`;
-  assert.ok(!printed.toLowerCase().includes('canary'), 'the logs quote a client');
+  quotesNobody();
 }
 
 function checkError({ status, headers, json, text }, wanted) {

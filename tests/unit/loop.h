@@ -72,6 +72,7 @@ static inline void loop_turn(struct loop *l)
 /* Everything of the test must be closing: runs until it is gone. */
 static inline void loop_end(struct loop *l)
 {
+    uv_prepare_stop(&l->before_wait); /* a test that failed left it */
     deadlines_free(l->deadlines);
     uv_unref((uv_handle_t *)&l->guard);
     uv_run(&l->uv, UV_RUN_DEFAULT);

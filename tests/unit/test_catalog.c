@@ -17,7 +17,9 @@ static const char original_text[] =
 static const char bare_text[] =
     "{\"tool_mode\":null,\"use_responses_lite\":false,\"multi_agent_version\":null,"
     "\"apply_patch_tool_type\":null,\"experimental_supported_tools\":[],"
-    "\"supports_search_tool\":false,\"shell_type\":\"disabled\"}";
+    "\"supports_search_tool\":false,\"shell_type\":\"disabled\",\"default_verbosity\":null,"
+    "\"context_window\":null,\"max_context_window\":null,\"auto_compact_token_limit\":null,"
+    "\"comp_hash\":null,\"truncation_policy\":{\"mode\":\"tokens\",\"limit\":1000000000}}";
 
 static json_t *parse(const char *text)
 {
@@ -55,13 +57,12 @@ static void test_every_model_loses_codexs_own_tools_and_nothing_else(void **stat
 {
     (void)state;
     json_t *original = parse(original_text);
-    json_t *copy = catalog_strip(original, false);
+    json_t *copy = catalog_strip(original, false, NULL);
     assert_int_equal(json_int_at(copy, "version", 0), 3);
     const json_t *models = json_object_get(copy, "models");
     assert_int_equal(json_array_size(models), 2);
     assert_rest_is(json_array_get(models, 0),
-                   "{\"slug\":\"gpt-a\",\"display_name\":\"A\",\"visibility\":\"hide\","
-                   "\"context_window\":272000}");
+                   "{\"slug\":\"gpt-a\",\"display_name\":\"A\",\"visibility\":\"hide\"}");
     assert_rest_is(json_array_get(models, 1),
                    "{\"slug\":\"gpt-b\",\"supported_reasoning_levels\":[{\"effort\":\"low\"}]}");
     json_decref(copy);
@@ -73,8 +74,8 @@ static void test_the_original_is_left_as_it_was(void **state)
     (void)state;
     json_t *original = parse(original_text);
     json_t *before = json_deep_copy(original);
-    json_decref(catalog_strip(original, false));
-    json_decref(catalog_strip(original, true));
+    json_decref(catalog_strip(original, false, NULL));
+    json_decref(catalog_strip(original, true, NULL));
     assert_true(json_equal(original, before));
     json_decref(before);
     json_decref(original);
@@ -84,14 +85,33 @@ static void test_a_demo_catalog_holds_only_the_demo_model(void **state)
 {
     (void)state;
     json_t *original = parse(original_text);
-    json_t *copy = catalog_strip(original, true);
+    json_t *copy = catalog_strip(original, true, NULL);
     const json_t *models = json_object_get(copy, "models");
     assert_int_equal(json_array_size(models), 1);
     json_t *rest = rest_of(json_array_get(models, 0));
     assert_string_equal(json_str_at(rest, "slug"), CATALOG_DEMO_MODEL);
     assert_string_equal(json_str_at(rest, "visibility"), "list");
-    assert_int_equal(json_int_at(rest, "context_window", 0), 272000);
+    assert_int_equal(json_array_size(json_object_get(rest, "supported_reasoning_levels")), 0);
     json_decref(rest);
+    json_decref(copy);
+    json_decref(original);
+}
+
+static void test_a_model_of_the_operator_goes_in_beside_the_known_ones_once(void **state)
+{
+    (void)state;
+    json_t *original = parse(original_text);
+    json_t *copy = catalog_strip(original, false, "mine");
+    const json_t *models = json_object_get(copy, "models");
+    assert_int_equal(json_array_size(models), 3);
+    json_t *rest = rest_of(json_array_get(models, 2));
+    assert_string_equal(json_str_at(rest, "slug"), "mine");
+    assert_string_equal(json_str_at(rest, "visibility"), "list");
+    assert_int_equal(json_array_size(json_object_get(rest, "input_modalities")), 2);
+    json_decref(rest);
+    json_decref(copy);
+    copy = catalog_strip(original, false, "gpt-b");
+    assert_int_equal(json_array_size(json_object_get(copy, "models")), 2);
     json_decref(copy);
     json_decref(original);
 }
@@ -110,11 +130,11 @@ static void test_what_is_no_catalog_is_refused(void **state)
                                        "{\"models\":[null,{}]}" };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         json_t *value = parse(bad[i]);
-        assert_null(catalog_strip(value, false));
-        assert_null(catalog_strip(value, true));
+        assert_null(catalog_strip(value, false, "mine"));
+        assert_null(catalog_strip(value, true, NULL));
         json_decref(value);
     }
-    assert_null(catalog_strip(NULL, false));
+    assert_null(catalog_strip(NULL, false, NULL));
 }
 
 /* ---- the job ---- */
@@ -311,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_every_model_loses_codexs_own_tools_and_nothing_else),
         cmocka_unit_test(test_the_original_is_left_as_it_was),
         cmocka_unit_test(test_a_demo_catalog_holds_only_the_demo_model),
+        cmocka_unit_test(test_a_model_of_the_operator_goes_in_beside_the_known_ones_once),
         cmocka_unit_test(test_what_is_no_catalog_is_refused),
         JOB_TEST(test_a_catalog_is_made_once_and_then_current),
         JOB_TEST(test_another_form_or_a_lost_file_is_made_again),

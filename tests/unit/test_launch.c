@@ -65,7 +65,7 @@ static bool configures(const struct launch *launch, const char *entry)
 static struct launch make(const struct config *c, enum launch_source source)
 {
     struct launch launch;
-    launch_make(&launch, c, "/home/of codex", source, 4711);
+    launch_make(&launch, c, "/srv/of codex", source, 4711);
     assert_int_equal(launch.source, source);
     return launch;
 }
@@ -161,7 +161,7 @@ static void test_the_worker_is_an_app_server_without_tools_of_its_own(void **sta
     assert_string_equal(launch.file, "/opt/codex");
     assert_string_equal(launch.argv[0], "/opt/codex");
     assert_string_equal(launch.argv[1], "app-server");
-    assert_string_equal(launch.working_dir, "/home/of codex/workspace");
+    assert_string_equal(launch.working_dir, "/srv/of codex/workspace");
     static const char *const off[] = { "web_search=\"disabled\"",
                                        "thread_unload_delay_secs=0",
                                        "include_environment_context=false",
@@ -182,8 +182,8 @@ static void test_the_stripped_catalog_is_named_unless_bundled_is_wanted(void **s
     (void)state;
     struct config c = config_with(DEMO_OFF);
     struct launch launch = make(&c, LAUNCH_LOGIN);
-    assert_string_equal(launch.catalog_path, "/home/of codex/model-catalog.json");
-    assert_true(configures(&launch, "model_catalog_json=\"/home/of codex/model-catalog.json\""));
+    assert_string_equal(launch.catalog_path, "/srv/of codex/model-catalog.json");
+    assert_true(configures(&launch, "model_catalog_json=\"/srv/of codex/model-catalog.json\""));
     launch_free(&launch);
     c.catalog_mode = CATALOG_BUNDLED;
     launch = make(&c, LAUNCH_LOGIN);
@@ -320,7 +320,7 @@ static void test_the_worker_sees_only_what_is_allowed(void **state)
             assert_true(has(launch.env, entry));
         }
         assert_false(mentions(launch.env, "hidden"));
-        assert_true(has(launch.env, "CODEX_HOME=/home/of codex"));
+        assert_true(has(launch.env, "CODEX_HOME=/srv/of codex"));
         assert_true(has(launch.env, "NO_COLOR=1"));
         launch_free(&launch);
     }

@@ -1,4 +1,5 @@
 // A codex-api of the test's own, on a free port, with a home of its own.
+import assert from 'node:assert/strict';
 import OpenAI from 'openai';
 import { request } from 'node:http';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -8,6 +9,8 @@ import { Program } from './program.mjs';
 export const CHAT = '/v1/chat/completions';
 
 export class Proxy extends Program {
+  parsed = [];
+
   // Starts, listens and, unless `wait` is false, is ready. It is stopped, and must end well, when the test `t` ends;
   // without a `t` the caller does that.
   static async start(t, settings = {}, { wait = true } = {}) {
@@ -29,8 +32,10 @@ export class Proxy extends Program {
     return proxy;
   }
 
+  // The log so far. It comes through a pipe: a line may be read later than the answer it is about.
   get logs() {
-    return this.lines.map((line) => JSON.parse(line));
+    for (const line of this.lines.slice(this.parsed.length)) this.parsed.push(JSON.parse(line));
+    return this.parsed;
   }
 
   // A log line that has come or will come, at or after the place `since` of the log.
@@ -42,8 +47,12 @@ export class Proxy extends Program {
     return this.logs.filter((line) => line.event === event);
   }
 
+  get workerStarts() {
+    return this.logs.filter((line) => line.component === 'worker' && line.event === 'started');
+  }
+
   get workerPid() {
-    return this.logs.findLast((l) => l.component === 'worker' && l.event === 'started')?.pid;
+    return this.workerStarts.at(-1)?.pid;
   }
 
   // One request on a connection of its own: { status, headers, text, json }.
@@ -87,10 +96,12 @@ export class Proxy extends Program {
     return { code: status, ...json };
   }
 
+  // Ready, and the log has been read up to the start of the worker that is.
   ready() {
     return until('/readyz 200', async () => {
       if (this.ended) throw new Error('codex-api ended');
-      return (await this.readyz()).code === 200;
+      const { code, restarts } = await this.readyz();
+      return code === 200 && this.workerStarts.length === restarts + 1;
     });
   }
 
@@ -106,7 +117,7 @@ export class Proxy extends Program {
 
   check() {
     super.check();
-    for (const line of this.lines) JSON.parse(line);
+    assert.equal(this.logs.length, this.lines.length); // each is JSON
     if (!this.hinted && `${this.stderr}${this.lines.join('')}`.includes(KEY))
       throw new Error('the key was printed');
   }

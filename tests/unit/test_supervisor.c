@@ -1,0 +1,795 @@
+/* The supervisor, on the real fake worker: whatever the worker does, there is soon a ready one again, and never two. */
+#include "log.h"
+#include "loop.h"
+#include "rpc.h"
+#include "supervisor.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sodium.h>
+
+struct bench {
+    struct loop loop;
+    struct supervisor *sup;
+    struct supervisor_options options;
+    char *argv[3];
+    char *env[3];
+    char faults[256];
+    /* what the owner does */
+    bool holds_prepare; /* never answers */
+    bool fails_prepare;
+    bool fails_greeting;
+    unsigned lives;          /* the ready worker that it spares; those before it are killed */
+    bool frees_when_stopped; /* the supervisor */
+    /* what it heard */
+    struct buf
+        story; /* owned: one letter an event: p, c(ancel), g(reet), r(eady), l(ost), s(topped) */
+    unsigned ready;
+    unsigned streaks[8]; /* when the n-th worker was ready */
+    unsigned stopped;
+    struct rpc *rpc; /* borrowed from greet to gone */
+    char user_agent[64];
+    int first_pid;
+    uint64_t first_next_id; /* of rpc ids, when the first worker was ready */
+    uint64_t last_next_id;
+    bool replied;
+    enum rpc_status reply;
+};
+
+static void note(struct bench *b, char event)
+{
+    buf_putc(&b->story, event);
+}
+
+static struct supervisor_status status_of(const struct bench *b)
+{
+    struct supervisor_status status;
+    supervisor_status(b->sup, &status);
+    return status;
+}
+
+static void prepare(void *ctx)
+{
+    struct bench *b = ctx;
+    note(b, 'p');
+    assert_int_equal(status_of(b).state, SUP_PREPARING);
+    if (!b->holds_prepare)
+        supervisor_prepared(b->sup, !b->fails_prepare);
+}
+
+static void cancel_prepare(void *ctx)
+{
+    note(ctx, 'c');
+}
+
+static void on_listed(void *ctx, const struct rpc_reply *reply)
+{
+    struct bench *b = ctx;
+    bool ok = reply->status == RPC_OK && json_is_array(json_object_get(reply->result, "data"));
+    supervisor_greeted(b->sup, ok && !b->fails_greeting);
+}
+
+static void greet(void *ctx, struct rpc *rpc, const char *user_agent)
+{
+    struct bench *b = ctx;
+    note(b, 'g');
+    assert_null(b->rpc);
+    assert_int_equal(status_of(b).state, SUP_STARTING);
+    b->rpc = rpc;
+    snprintf(b->user_agent, sizeof(b->user_agent), "%s", user_agent);
+    rpc_call(rpc, "model/list", json_object(), 60000, on_listed, b);
+}
+
+static void on_ready(void *ctx, struct rpc *rpc)
+{
+    struct bench *b = ctx;
+    struct supervisor_status status = status_of(b);
+    note(b, 'r');
+    b->ready++;
+    assert_ptr_equal(rpc, b->rpc);
+    assert_int_equal(status.state, SUP_READY);
+    assert_true(status.pid > 0);
+    if (b->ready == 1) {
+        b->first_pid = status.pid;
+        b->first_next_id = rpc_next_id(rpc);
+    }
+    b->last_next_id = rpc_next_id(rpc);
+    b->streaks[b->ready % COUNT_OF(b->streaks)] = status.restart_streak;
+    if (b->ready < b->lives)
+        assert_int_equal(kill(status.pid, SIGKILL), 0);
+}
+
+static void on_gone(void *ctx)
+{
+    struct bench *b = ctx;
+    note(b, 'l');
+    assert_non_null(b->rpc);
+    rpc_cancel(b->rpc, b);
+    b->rpc = NULL;
+}
+
+static void on_notification(void *ctx, const char *method, const json_t *params)
+{
+    (void)ctx, (void)method, (void)params;
+}
+
+static void on_request(void *ctx, struct rpc *rpc, const json_t *id, const char *method,
+                       const json_t *params)
+{
+    (void)ctx, (void)method, (void)params;
+    rpc_refuse(rpc, id, "no");
+}
+
+static void on_stopped(void *ctx)
+{
+    struct bench *b = ctx;
+    note(b, 's');
+    b->stopped++;
+    if (!b->frees_when_stopped)
+        return;
+    supervisor_free(b->sup);
+    b->sup = NULL;
+}
+
+static const struct supervisor_hooks hooks = {
+    .prepare = prepare,
+    .cancel_prepare = cancel_prepare,
+    .greet = greet,
+    .on_ready = on_ready,
+    .on_gone = on_gone,
+    .on_notification = on_notification,
+    .on_request = on_request,
+    .on_stopped = on_stopped,
+};
+
+static int setup(void **state)
+{
+    struct bench *b = calloc(1, sizeof(*b));
+    loop_begin(&b->loop);
+    b->argv[0] = getenv("FAKE_WORKER_BIN");
+    b->argv[1] = "app-server";
+    assert_non_null(b->argv[0]);
+    b->env[0] = b->faults;
+    b->env[1] = "ASAN_OPTIONS=detect_leaks=0"; /* looking for them takes its time at each exit */
+    b->options = (struct supervisor_options){ .file = b->argv[0],
+                                              .argv = b->argv,
+                                              .env = b->env,
+                                              .handshake_timeout_ms = 20000,
+                                              .rpc_timeout_ms = 20000,
+                                              .backoff_initial_ms = 2,
+                                              .backoff_max_ms = 8,
+                                              .stable_ms = 20000,
+                                              .stop_eof_ms = 20000,
+                                              .stop_term_ms = 20000 };
+    *state = b;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *b = *state;
+    supervisor_free(b->sup);
+    assert_null(b->rpc);
+    loop_end(&b->loop);
+    buf_free(&b->story);
+    free(b);
+    return 0;
+}
+
+/* ---- what tests wait for ---- */
+
+static void start(struct bench *b, const char *faults)
+{
+    snprintf(b->faults, sizeof(b->faults), "FAKE_WORKER=%s", faults);
+    b->sup = supervisor_new(&b->loop.uv, b->loop.deadlines, &b->options, &hooks, b);
+    assert_int_equal(status_of(b).state, SUP_STOPPED);
+    supervisor_start(b->sup);
+}
+
+static bool is_ready(const void *ctx)
+{
+    return status_of(ctx).state == SUP_READY;
+}
+
+static bool is_stopped(const void *ctx)
+{
+    const struct bench *b = ctx;
+    return b->stopped != 0;
+}
+
+/* A pause can pass between two looks at it: who waits for one rests long. */
+static void rest_long(struct bench *b)
+{
+    b->options.backoff_initial_ms = b->options.backoff_max_ms = 60000;
+}
+
+static bool is_resting(const void *ctx)
+{
+    return status_of(ctx).state == SUP_BACKOFF;
+}
+
+static bool has_failed_twice(const void *ctx)
+{
+    return status_of(ctx).restart_streak >= 2;
+}
+
+static bool has_survived(const void *ctx)
+{
+    const struct bench *b = ctx;
+    return b->ready == b->lives;
+}
+
+static bool is_forgiven(const void *ctx)
+{
+    struct supervisor_status status = status_of(ctx);
+    return status.state == SUP_READY && status.restart_streak == 0;
+}
+
+static void wait_until(struct bench *b, bool (*done)(const void *ctx))
+{
+    loop_until(&b->loop, done, b);
+}
+
+static void stop(struct bench *b)
+{
+    supervisor_stop(b->sup);
+    wait_until(b, is_stopped);
+    loop_turn(&b->loop);
+    assert_int_equal(b->stopped, 1);
+    if (b->sup != NULL)
+        assert_int_equal(status_of(b).state, SUP_STOPPED);
+}
+
+/* ---- one good life ---- */
+
+static void on_read(void *ctx, const struct rpc_reply *reply)
+{
+    struct bench *b = ctx;
+    b->replied = true;
+    b->reply = reply->status;
+}
+
+static void test_a_worker_is_started_greeted_and_stopped(void **state)
+{
+    struct bench *b = *state;
+    start(b, "");
+    assert_int_equal(status_of(b).state, SUP_STARTING);
+    wait_until(b, is_ready);
+    struct supervisor_status status = status_of(b);
+    assert_int_equal(status.restarts, 0);
+    assert_int_equal(status.restart_streak, 0);
+    assert_false(status.has_exited);
+    assert_null(status.last_reason);
+    assert_int_equal(status.backoff_remaining_ms, 0);
+    assert_int_equal(kill(status.pid, 0), 0);
+    assert_non_null(strchr(b->user_agent, '/'));
+    rpc_call(b->rpc, "account/read", json_object(), 20000, on_read, b);
+    loop_until_true(&b->loop, &b->replied);
+    assert_int_equal(b->reply, RPC_OK);
+    stop(b);
+    assert_string_equal(buf_str(&b->story), "pgrls");
+    status = status_of(b);
+    assert_int_equal(status.pid, 0);
+    assert_true(status.has_exited);
+    assert_int_equal(status.last_exit_code, 0); /* the end of input was enough */
+    assert_int_equal(status.last_exit_signal, 0);
+    assert_int_equal(status.uptime_ms, 0);
+}
+
+static void test_a_stopped_worker_can_be_started_again(void **state)
+{
+    struct bench *b = *state;
+    start(b, "");
+    wait_until(b, is_ready);
+    stop(b);
+    b->stopped = 0;
+    supervisor_start(b->sup);
+    wait_until(b, is_ready);
+    assert_int_not_equal(status_of(b).pid, b->first_pid);
+    assert_int_equal(status_of(b).restart_streak, 0);
+    stop(b);
+    assert_string_equal(buf_str(&b->story), "pgrlspgrls");
+}
+
+/* ---- workers that fail ---- */
+
+static void test_a_worker_that_is_killed_is_replaced(void **state)
+{
+    struct bench *b = *state;
+    b->lives = 2;
+    start(b, "");
+    wait_until(b, has_survived);
+    struct supervisor_status status = status_of(b);
+    assert_int_equal(status.state, SUP_READY);
+    assert_int_equal(status.last_exit_signal, SIGKILL);
+    assert_int_equal(status.last_exit_code, -1);
+    assert_int_equal(status.restarts, 1);
+    assert_int_equal(status.restart_streak, 1);
+    assert_int_not_equal(status.pid, b->first_pid);
+    assert_int_equal(kill(b->first_pid, 0), -1); /* no zombie is left of the first */
+    assert_int_equal(errno, ESRCH);
+    stop(b);
+    assert_string_equal(buf_str(&b->story), "pgrlpgrls");
+}
+
+static void test_a_pause_is_told_while_it_lasts(void **state)
+{
+    struct bench *b = *state;
+    rest_long(b);
+    b->lives = 2;
+    start(b, "");
+    wait_until(b, is_resting);
+    assert_null(b->rpc);
+    struct supervisor_status status = status_of(b);
+    assert_int_equal(status.pid, 0);
+    assert_int_equal(status.restarts, 0);
+    assert_int_equal(status.restart_streak, 1);
+    assert_in_range(status.backoff_remaining_ms, 29000, 60000);
+    assert_int_equal(status.uptime_ms, 0);
+    stop(b);
+    assert_int_equal(status_of(b).backoff_remaining_ms, 0);
+}
+
+static void test_ids_of_calls_are_never_used_again(void **state)
+{
+    struct bench *b = *state;
+    b->lives = 3;
+    start(b, "");
+    wait_until(b, has_survived);
+    assert_true(b->last_next_id >= 3 * (b->first_next_id - 1) + 1);
+    stop(b);
+}
+
+static void test_an_exit_code_is_kept(void **state)
+{
+    struct bench *b = *state;
+    start(b, "exit=initialized,exit_code=7");
+    wait_until(b, has_failed_twice);
+    struct supervisor_status status = status_of(b);
+    assert_true(status.has_exited);
+    assert_int_equal(status.last_exit_code, 7);
+    assert_int_equal(status.last_exit_signal, 0);
+    stop(b);
+}
+
+static void test_a_worker_that_ends_before_the_handshake_is_tried_again(void **state)
+{
+    struct bench *b = *state;
+    start(b, "exit=start,exit_code=3");
+    wait_until(b, has_failed_twice);
+    assert_int_equal(status_of(b).last_exit_code, 3);
+    stop(b);
+    assert_null(strchr(buf_str(&b->story), 'g'));
+}
+
+static void test_a_worker_without_a_handshake_is_killed_and_replaced(void **state)
+{
+    static const char *const faults[] = { "handshake=none", "handshake=none,ignore_sigterm=1",
+                                          "hang=start" };
+    struct bench *b = *state;
+    b->options.handshake_timeout_ms = 50;
+    for (size_t i = 0; i < COUNT_OF(faults); i++) {
+        start(b, faults[i]);
+        wait_until(b, has_failed_twice);
+        struct supervisor_status status = status_of(b);
+        assert_non_null(status.last_reason);
+        assert_int_equal(status.last_exit_signal, SIGKILL);
+        b->stopped = 0;
+        stop(b);
+        supervisor_free(b->sup);
+        b->sup = NULL;
+    }
+}
+
+static void test_a_refused_handshake_is_a_failure(void **state)
+{
+    struct bench *b = *state;
+    start(b, "handshake=error");
+    wait_until(b, has_failed_twice);
+    assert_non_null(status_of(b).last_reason);
+    stop(b);
+    assert_null(strchr(buf_str(&b->story), 'g'));
+}
+
+static void test_noise_does_not_disturb_the_handshake(void **state)
+{
+    struct bench *b = *state;
+    start(b, "noise=garbage+empty+unknown+stray,piece=7,stderr=start,stderr_lines=2000");
+    wait_until(b, is_ready);
+    stop(b);
+}
+
+static void test_a_greeting_that_fails_is_a_failure(void **state)
+{
+    struct bench *b = *state;
+    b->fails_greeting = true;
+    start(b, "");
+    wait_until(b, has_failed_twice);
+    assert_non_null(status_of(b).last_reason);
+    stop(b);
+    assert_memory_equal(buf_str(&b->story), "pglpgl", 6);
+    assert_null(strchr(buf_str(&b->story), 'r'));
+}
+
+static void test_a_worker_that_closes_its_output_is_replaced(void **state)
+{
+    struct bench *b = *state;
+    start(b, "mute=initialized");
+    wait_until(b, has_failed_twice);
+    assert_string_equal(status_of(b).last_reason, "output_ended");
+    assert_int_equal(status_of(b).last_exit_signal, SIGKILL);
+    stop(b);
+}
+
+static void test_a_worker_that_floods_a_line_is_replaced(void **state)
+{
+    struct bench *b = *state;
+    rest_long(b);
+    start(b, "flood=initialized,flood_bytes=20000000");
+    wait_until(b, is_resting);
+    assert_string_equal(status_of(b).last_reason, "line_too_long");
+    stop(b);
+}
+
+static void test_a_worker_whose_child_holds_stdout_is_replaced(void **state)
+{
+    struct bench *b = *state;
+    rest_long(b);
+    b->lives = 2;
+    start(b, "grandchild=initialize");
+    wait_until(b, is_resting);
+    assert_string_equal(status_of(b).last_reason, "exited");
+    stop(b);
+}
+
+static void test_a_file_that_is_not_there_is_tried_again_and_again(void **state)
+{
+    struct bench *b = *state;
+    b->options.file = "/no/such/codex";
+    start(b, "");
+    struct supervisor_status status = status_of(b);
+    assert_int_equal(status.state, SUP_BACKOFF);
+    assert_string_equal(status.last_reason, "spawn_failed");
+    assert_int_equal(status.pid, 0);
+    assert_false(status.has_exited);
+    assert_int_equal(status.restart_streak, 1);
+    wait_until(b, has_failed_twice);
+    assert_true(status_of(b).restart_streak >= 2);
+    stop(b);
+}
+
+/* ---- preparation ---- */
+
+static void test_a_preparation_that_fails_is_tried_again(void **state)
+{
+    struct bench *b = *state;
+    b->fails_prepare = true;
+    start(b, "");
+    assert_int_equal(status_of(b).state, SUP_BACKOFF);
+    assert_string_equal(status_of(b).last_reason, "prepare_failed");
+    b->fails_prepare = false;
+    wait_until(b, is_ready);
+    assert_int_equal(status_of(b).restarts, 0); /* nothing was started before */
+    stop(b);
+    assert_string_equal(buf_str(&b->story), "ppgrls");
+}
+
+static void test_a_preparation_that_takes_too_long_is_cancelled(void **state)
+{
+    struct bench *b = *state;
+    rest_long(b);
+    b->holds_prepare = true;
+    b->options.handshake_timeout_ms = 5;
+    start(b, "");
+    assert_int_equal(status_of(b).state, SUP_PREPARING);
+    wait_until(b, is_resting);
+    assert_string_equal(status_of(b).last_reason, "prepare_timeout");
+    assert_string_equal(buf_str(&b->story), "pc");
+    stop(b);
+}
+
+static void test_a_preparation_may_come_later(void **state)
+{
+    struct bench *b = *state;
+    b->holds_prepare = true;
+    start(b, "");
+    assert_int_equal(status_of(b).state, SUP_PREPARING);
+    assert_int_equal(status_of(b).pid, 0);
+    supervisor_prepared(b->sup, true);
+    wait_until(b, is_ready);
+    stop(b);
+}
+
+/* ---- stopping ---- */
+
+static void test_stopping_works_in_every_state_and_is_told_once(void **state)
+{
+    struct bench *b = *state;
+    b->sup = supervisor_new(&b->loop.uv, b->loop.deadlines, &b->options, &hooks, b);
+    stop(b); /* never started */
+    assert_string_equal(buf_str(&b->story), "s");
+    supervisor_free(b->sup);
+
+    b->stopped = 0;
+    b->holds_prepare = true;
+    start(b, "");
+    stop(b);
+    assert_string_equal(buf_str(&b->story), "spcs");
+    supervisor_free(b->sup);
+
+    b->stopped = 0;
+    b->holds_prepare = false;
+    start(b, "handshake=none"); /* starting: the end of input is still obeyed */
+    assert_int_equal(status_of(b).state, SUP_STARTING);
+    stop(b);
+    assert_int_equal(status_of(b).last_exit_signal, 0);
+    supervisor_free(b->sup);
+
+    b->stopped = 0;
+    b->fails_prepare = true;
+    rest_long(b);
+    start(b, "");
+    assert_int_equal(status_of(b).state, SUP_BACKOFF);
+    stop(b); /* does not wait for the pause to end */
+}
+
+static void test_stopping_twice_is_told_once(void **state)
+{
+    struct bench *b = *state;
+    start(b, "");
+    wait_until(b, is_ready);
+    supervisor_stop(b->sup);
+    assert_int_equal(status_of(b).state, SUP_STOPPING);
+    assert_null(b->rpc);
+    stop(b);
+}
+
+static void test_a_start_while_it_stops_is_a_restart(void **state)
+{
+    struct bench *b = *state;
+    start(b, "");
+    wait_until(b, is_ready);
+    supervisor_stop(b->sup);
+    supervisor_start(b->sup);
+    wait_until(b, is_ready);
+    assert_int_equal(b->stopped, 0);
+    assert_int_equal(b->ready, 2);
+    stop(b);
+}
+
+static void test_a_worker_that_ignores_the_end_of_input_gets_sigterm(void **state)
+{
+    struct bench *b = *state;
+    b->options.stop_eof_ms = 5;
+    start(b, "ignore_eof=1");
+    wait_until(b, is_ready);
+    stop(b);
+    assert_int_equal(status_of(b).last_exit_code, 0); /* it ends by itself on SIGTERM */
+    assert_int_equal(status_of(b).last_exit_signal, 0);
+}
+
+static void test_a_worker_that_ignores_sigterm_as_well_is_killed(void **state)
+{
+    struct bench *b = *state;
+    b->options.stop_eof_ms = 5;
+    b->options.stop_term_ms = 5;
+    start(b, "ignore_eof=1,ignore_sigterm=1");
+    wait_until(b, is_ready);
+    int pid = status_of(b).pid;
+    stop(b);
+    assert_int_equal(status_of(b).last_exit_code, -1);
+    assert_int_equal(status_of(b).last_exit_signal, SIGKILL);
+    assert_int_equal(kill(pid, 0), -1);
+    assert_int_equal(errno, ESRCH);
+}
+
+static void test_a_worker_that_dies_while_it_stops_is_stopped(void **state)
+{
+    struct bench *b = *state;
+    start(b, "ignore_eof=1");
+    wait_until(b, is_ready);
+    int pid = status_of(b).pid;
+    supervisor_stop(b->sup);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    stop(b);
+    assert_int_equal(status_of(b).last_exit_signal, SIGKILL);
+    assert_int_equal(b->ready, 1);
+}
+
+static void test_the_supervisor_may_be_freed_when_it_has_stopped(void **state)
+{
+    struct bench *b = *state;
+    b->frees_when_stopped = true;
+    start(b, "");
+    wait_until(b, is_ready);
+    stop(b);
+    b->stopped = 0;
+    b->options.file = "/no/such/codex";
+    start(b, "");
+    stop(b);
+    assert_null(b->sup);
+}
+
+static void test_freeing_kills_at_once_whatever_the_worker_ignores(void **state)
+{
+    struct bench *b = *state;
+    start(b, "ignore_eof=1,ignore_sigterm=1");
+    wait_until(b, is_ready);
+    supervisor_free(b->sup);
+    supervisor_free(NULL);
+    assert_string_equal(buf_str(&b->story), "pgrl");
+    start(b, "handshake=none,ignore_eof=1,ignore_sigterm=1");
+    supervisor_free(b->sup);
+    b->sup = NULL; /* teardown returns only when both are reaped */
+}
+
+/* ---- pauses ---- */
+
+static void test_failures_are_forgiven_only_after_a_stable_period(void **state)
+{
+    struct bench *b = *state;
+    b->lives = 4;
+    start(b, "");
+    wait_until(b, has_survived); /* those before were ready too, but not for long */
+    for (unsigned n = 1; n <= 4; n++)
+        assert_int_equal(b->streaks[n], n - 1);
+    stop(b);
+    supervisor_free(b->sup);
+
+    b->ready = b->stopped = 0;
+    b->lives = 2;
+    b->options.stable_ms = 20;
+    start(b, "");
+    wait_until(b, has_survived);
+    assert_int_equal(b->streaks[2], 1);
+    wait_until(b, is_forgiven);
+    assert_true(status_of(b).uptime_ms >= 20);
+    assert_int_equal(status_of(b).restarts, 1); /* that is history, and stays */
+    stop(b);
+}
+
+static void test_the_pause_doubles_up_to_its_maximum(void **state)
+{
+    (void)state;
+    static const uint64_t wanted[] = { 250, 250, 500, 1000, 2000, 4000, 5000, 5000 };
+    for (unsigned streak = 0; streak < COUNT_OF(wanted); streak++)
+        assert_int_equal(supervisor_backoff_ms(streak, 250, 5000), wanted[streak]);
+    assert_int_equal(supervisor_backoff_ms(UINT32_MAX, 250, 5000), 5000);
+    assert_int_equal(supervisor_backoff_ms(UINT32_MAX, 1, 3600000), 3600000);
+    assert_int_equal(supervisor_backoff_ms(1, 1, 1), 1);
+    assert_int_equal(supervisor_backoff_ms(1, 700, 300), 300);
+    assert_int_equal(supervisor_backoff_ms(9, 300, 300), 300);
+}
+
+/* One of a thousand supervisors whose start always fails. */
+struct unlucky {
+    struct supervisor *sup;
+    struct deadlines *deadlines;
+    unsigned failures;
+    uint64_t not_before_ms;
+    unsigned *waiting; /* those that have not failed often enough */
+    uint64_t *least_ms;
+    uint64_t *most_ms;
+};
+
+#define FAILURES_WANTED 5
+#define PAUSE_INITIAL_MS 4
+#define PAUSE_MAX_MS 32
+
+static void prepare_in_vain(void *ctx)
+{
+    struct unlucky *u = ctx;
+    assert_true(deadlines_now_ms(u->deadlines) >= u->not_before_ms);
+    supervisor_prepared(u->sup, false);
+    struct supervisor_status status;
+    supervisor_status(u->sup, &status);
+    u->failures++;
+    assert_int_equal(status.state, SUP_BACKOFF);
+    assert_int_equal(status.restart_streak, u->failures);
+    uint64_t pause_ms = status.backoff_remaining_ms;
+    uint64_t longest_ms = supervisor_backoff_ms(u->failures, PAUSE_INITIAL_MS, PAUSE_MAX_MS);
+    assert_in_range(pause_ms, longest_ms / 2, longest_ms);
+    u->not_before_ms = deadlines_now_ms(u->deadlines) + pause_ms;
+    if (longest_ms == PAUSE_MAX_MS) {
+        *u->least_ms = pause_ms < *u->least_ms ? pause_ms : *u->least_ms;
+        *u->most_ms = pause_ms > *u->most_ms ? pause_ms : *u->most_ms;
+    }
+    *u->waiting -= u->failures == FAILURES_WANTED;
+}
+
+static bool is_zero(const void *ctx)
+{
+    return *(const unsigned *)ctx == 0;
+}
+
+static void ignore_stop(void *ctx)
+{
+    (void)ctx;
+}
+
+static const struct supervisor_hooks vain_hooks = { .prepare = prepare_in_vain,
+                                                    .on_stopped = ignore_stop };
+
+static void test_a_thousand_rows_of_failures_pause_inside_the_band(void **state)
+{
+    enum { MANY = 1000 };
+    struct bench *b = *state;
+    const struct supervisor_options options = { .handshake_timeout_ms = 60000,
+                                                .backoff_initial_ms = PAUSE_INITIAL_MS,
+                                                .backoff_max_ms = PAUSE_MAX_MS };
+    struct unlucky *all = calloc(MANY, sizeof(*all));
+    unsigned waiting = MANY;
+    uint64_t least_ms = UINT64_MAX;
+    uint64_t most_ms = 0;
+    for (size_t i = 0; i < MANY; i++) {
+        all[i] = (struct unlucky){ .deadlines = b->loop.deadlines,
+                                   .waiting = &waiting,
+                                   .least_ms = &least_ms,
+                                   .most_ms = &most_ms };
+        all[i].sup = supervisor_new(&b->loop.uv, b->loop.deadlines, &options, &vain_hooks, &all[i]);
+        supervisor_start(all[i].sup);
+    }
+    loop_until(&b->loop, is_zero, &waiting);
+    for (size_t i = 0; i < MANY; i++)
+        supervisor_free(all[i].sup);
+    /* 2,000 draws among 17 values: that one of the ends was never drawn has a chance of 1e-52. */
+    assert_int_equal(least_ms, PAUSE_MAX_MS / 2);
+    assert_int_equal(most_ms, PAUSE_MAX_MS);
+    free(all);
+}
+
+static void test_every_state_has_a_name(void **state)
+{
+    (void)state;
+    assert_string_equal(sup_state_name(SUP_STOPPED), "stopped");
+    assert_string_equal(sup_state_name(SUP_PREPARING), "preparing");
+    assert_string_equal(sup_state_name(SUP_STARTING), "starting");
+    assert_string_equal(sup_state_name(SUP_READY), "ready");
+    assert_string_equal(sup_state_name(SUP_STOPPING), "stopping");
+    assert_string_equal(sup_state_name(SUP_BACKOFF), "backoff");
+}
+
+#define SUPERVISOR_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SUPERVISOR_TEST(test_a_worker_is_started_greeted_and_stopped),
+        SUPERVISOR_TEST(test_a_stopped_worker_can_be_started_again),
+        SUPERVISOR_TEST(test_a_worker_that_is_killed_is_replaced),
+        SUPERVISOR_TEST(test_a_pause_is_told_while_it_lasts),
+        SUPERVISOR_TEST(test_ids_of_calls_are_never_used_again),
+        SUPERVISOR_TEST(test_an_exit_code_is_kept),
+        SUPERVISOR_TEST(test_a_worker_that_ends_before_the_handshake_is_tried_again),
+        SUPERVISOR_TEST(test_a_worker_without_a_handshake_is_killed_and_replaced),
+        SUPERVISOR_TEST(test_a_refused_handshake_is_a_failure),
+        SUPERVISOR_TEST(test_noise_does_not_disturb_the_handshake),
+        SUPERVISOR_TEST(test_a_greeting_that_fails_is_a_failure),
+        SUPERVISOR_TEST(test_a_worker_that_closes_its_output_is_replaced),
+        SUPERVISOR_TEST(test_a_worker_that_floods_a_line_is_replaced),
+        SUPERVISOR_TEST(test_a_worker_whose_child_holds_stdout_is_replaced),
+        SUPERVISOR_TEST(test_a_file_that_is_not_there_is_tried_again_and_again),
+        SUPERVISOR_TEST(test_a_preparation_that_fails_is_tried_again),
+        SUPERVISOR_TEST(test_a_preparation_that_takes_too_long_is_cancelled),
+        SUPERVISOR_TEST(test_a_preparation_may_come_later),
+        SUPERVISOR_TEST(test_stopping_works_in_every_state_and_is_told_once),
+        SUPERVISOR_TEST(test_stopping_twice_is_told_once),
+        SUPERVISOR_TEST(test_a_start_while_it_stops_is_a_restart),
+        SUPERVISOR_TEST(test_a_worker_that_ignores_the_end_of_input_gets_sigterm),
+        SUPERVISOR_TEST(test_a_worker_that_ignores_sigterm_as_well_is_killed),
+        SUPERVISOR_TEST(test_a_worker_that_dies_while_it_stops_is_stopped),
+        SUPERVISOR_TEST(test_the_supervisor_may_be_freed_when_it_has_stopped),
+        SUPERVISOR_TEST(test_freeing_kills_at_once_whatever_the_worker_ignores),
+        SUPERVISOR_TEST(test_failures_are_forgiven_only_after_a_stable_period),
+        cmocka_unit_test(test_the_pause_doubles_up_to_its_maximum),
+        SUPERVISOR_TEST(test_a_thousand_rows_of_failures_pause_inside_the_band),
+        cmocka_unit_test(test_every_state_has_a_name),
+    };
+    json_setup();
+    log_set_level(LOG_SILENCE);
+    signal(SIGPIPE, SIG_IGN);
+    if (sodium_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
