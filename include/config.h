@@ -34,6 +34,7 @@ struct config {
     int64_t parked_max;
     int64_t idle_ttl_ms;
     int64_t idle_max;
+    int64_t commentary;        /* enum output_commentary */
     int64_t reasoning_summary; /* index of config_summary_name */
     int64_t backoff_initial_ms;
     int64_t backoff_max_ms;

@@ -34,7 +34,7 @@ struct output_call {
 /* An output message that is being streamed. */
 struct output_item {
     char id[OUTPUT_ID_MAX];
-    bool commentary;   /* phase: the model speaks about its work, not to the user */
+    bool commentary;   /* its phase */
     size_t sent_bytes; /* of its text, as deltas */
 };
 
@@ -50,8 +50,12 @@ struct output_sink {
     void *ctx; /* borrowed */
 };
 
+/* Where text of the phase "commentary" goes, in which the model speaks about its work. */
+enum output_commentary { COMMENTARY_REASONING, COMMENTARY_CONTENT, COMMENTARY_DROP };
+
 struct output {
     struct output_sink sink;
+    enum output_commentary commentary;
     json_t *offered; /* owned: dynamicTools of the thread, or NULL */
     struct output_item items[OUTPUT_OPEN_ITEMS_MAX];
     size_t item_count;

@@ -65,6 +65,7 @@ struct turns_options {
     uint64_t park_ttl_ms;
     size_t parked_max; /* the oldest gives way */
     uint64_t idle_ttl_ms;
+    enum output_commentary commentary;
     size_t idle_max; /* the one unused longest gives way */
 };
 

@@ -32,6 +32,7 @@ struct setting {
 static const char *const catalog_choices[] = { "stripped", "bundled", NULL };
 static const char *const demo_choices[] = { "off", "auto", "on", NULL };
 static const char *const summary_choices[] = { "auto", "concise", "detailed", "none", NULL };
+static const char *const commentary_choices[] = { "reasoning", "content", "drop", NULL };
 static const char *const level_choices[] = { "debug", "info", "warn", "error", NULL };
 static const char *const switch_choices[] = { "0", "1", NULL };
 
@@ -90,6 +91,8 @@ static const struct setting settings[] = {
       "such threads at once, about 1.4 MB of the worker each; 0: none is kept" },
     { "REASONING_SUMMARY", CHOICE, FIELD(reasoning_summary), "auto", 0, 0, summary_choices,
       "summaries of the model's reasoning, given to clients as reasoning_content" },
+    { "COMMENTARY", CHOICE, FIELD(commentary), "reasoning", 0, 0, commentary_choices,
+      "where the model's remarks about its work go: reasoning_content, content, or nowhere" },
     { "WORKER_BACKOFF_INITIAL_MS", MILLIS, FIELD(backoff_initial_ms), "250", 1, HOUR, NULL,
       "longest pause before the first restart; doubles with each failure in a row" },
     { "WORKER_BACKOFF_MAX_MS", MILLIS, FIELD(backoff_max_ms), "5000", 1, HOUR, NULL,

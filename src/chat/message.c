@@ -3,8 +3,12 @@
 
 #include "toolset.h"
 
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define MADE_ID_SIZE 40
 
@@ -21,25 +25,69 @@ static bool wrong(struct api_error *e, const char *code, const char *place, cons
 
 /* ---- content ---- */
 
-/* What may stand in a URL that the upstream will fetch: nothing that points into its or our own network, and no file. The
- * URL itself is never fetched by this program. */
+/* Whether an IPv4 address, in any of the ways inet_aton reads one, is of no public network. */
+static bool is_private_ipv4(const char *host)
+{
+    static const struct {
+        uint32_t network;
+        int bits;
+    } blocks[] = {
+        { 0x00000000, 8 },  { 0x0A000000, 8 },  { 0x64400000, 10 }, { 0x7F000000, 8 },
+        { 0xA9FE0000, 16 }, { 0xAC100000, 12 }, { 0xC0A80000, 16 }, { 0xE0000000, 3 },
+    };
+    struct in_addr address;
+    if (inet_aton(host, &address) == 0)
+        return false;
+    for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
+        if ((ntohl(address.s_addr) ^ blocks[i].network) >> (32 - blocks[i].bits) == 0)
+            return true;
+    return false;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text);
+    size_t end_len = strlen(end);
+    return len >= end_len && strcmp(text + len - end_len, end) == 0;
+}
+
+/* Whether a host, in lower case, is one that the public can reach, as far as its name tells. */
+static bool is_public_host(const char *host)
+{
+    static const char *const private_names[] = { "localhost", ".localhost", ".local", ".internal" };
+    if (*host == '\0' || *host == '[' || is_private_ipv4(host))
+        return false;
+    for (size_t i = 0; i < sizeof(private_names) / sizeof(private_names[0]); i++)
+        if (ends_with(host, private_names[i]))
+            return private_names[i][0] != '.' && strlen(host) != strlen(private_names[i]);
+    return true;
+}
+
+#define HOST_MAX 256
+
+/* What may stand in a URL that the upstream will fetch: nothing that points into a private network, no file and no
+ * credentials. The URL itself is never fetched by this program. */
 static bool is_image_url(const char *url)
 {
-    static const char *const private_hosts[] = { "localhost", "127.", "10.", "192.168.",
-                                                 "169.254.",  "[",    "0.",  "metadata." };
-    const char *host = NULL;
-    if (strncmp(url, "data:image/", 11) == 0)
+    char host[HOST_MAX];
+    if (strncasecmp(url, "data:image/", 11) == 0)
         return true;
-    if (strncmp(url, "https://", 8) == 0)
-        host = url + 8;
-    else if (strncmp(url, "http://", 7) == 0)
-        host = url + 7;
-    if (host == NULL || *host == '\0' || strcspn(host, "@") < strcspn(host, "/?#"))
+    if (strncasecmp(url, "https://", 8) == 0)
+        url += 8;
+    else if (strncasecmp(url, "http://", 7) == 0)
+        url += 7;
+    else
         return false;
-    for (size_t i = 0; i < sizeof(private_hosts) / sizeof(private_hosts[0]); i++)
-        if (strncmp(host, private_hosts[i], strlen(private_hosts[i])) == 0)
-            return false;
-    return true;
+    size_t authority = strcspn(url, "/?#\\");
+    size_t len = *url == '[' ? authority : strcspn(url, ":/?#\\");
+    if (memchr(url, '@', authority) != NULL || len >= HOST_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        host[i] = (char)tolower((unsigned char)url[i]);
+    host[len] = '\0';
+    if (len != 0 && host[len - 1] == '.') /* the root of all names */
+        host[len - 1] = '\0';
+    return is_public_host(host);
 }
 
 static bool check_image(const json_t *part, const char *place, struct api_error *e)

@@ -15,13 +15,13 @@ void output_reset(struct output *o)
     }
     free(o->calls);
     json_decref(o->error);
-    *o = (struct output){ .sink = o->sink, .offered = o->offered };
+    *o = (struct output){ .sink = o->sink, .offered = o->offered, .commentary = o->commentary };
 }
 
 static void give(struct output *o, struct output_channel *channel, const char *bytes, size_t len)
 {
     bool reasoning = channel == &o->reasoning;
-    if (o->sink.take == NULL || len == 0)
+    if (channel == NULL || o->sink.take == NULL || len == 0)
         return;
     if (channel->used && channel->separator)
         o->sink.take(o->sink.ctx, reasoning, "\n\n", 2);
@@ -29,6 +29,12 @@ static void give(struct output *o, struct output_channel *channel, const char *b
     channel->separator = false;
     if (o->sink.take != NULL)
         o->sink.take(o->sink.ctx, reasoning, bytes, len);
+}
+
+static void separate(struct output_channel *channel)
+{
+    if (channel != NULL)
+        channel->separator = true;
 }
 
 static struct output_item *find_item(struct output *o, const char *id)
@@ -50,9 +56,12 @@ static struct output_item *open_item(struct output *o, const char *id)
     return item;
 }
 
+/* NULL: its text goes nowhere. */
 static struct output_channel *channel_of(struct output *o, const struct output_item *item)
 {
-    return item->commentary ? &o->reasoning : &o->text;
+    if (!item->commentary || o->commentary == COMMENTARY_CONTENT)
+        return &o->text;
+    return o->commentary == COMMENTARY_REASONING ? &o->reasoning : NULL;
 }
 
 static void on_item_started(struct output *o, const json_t *params)
@@ -65,7 +74,7 @@ static void on_item_started(struct output *o, const json_t *params)
     if (item == NULL)
         return;
     item->commentary = phase != NULL && strcmp(phase, "commentary") == 0;
-    channel_of(o, item)->separator = true; /* also from reasoning that came before */
+    separate(channel_of(o, item)); /* also from reasoning that came before */
 }
 
 static void on_text_delta(struct output *o, const json_t *params)
@@ -94,7 +103,7 @@ static void on_item_completed(struct output *o, const json_t *params)
     size_t len = json_is_string(text) ? json_string_length(text) : 0;
     if (len > sent)
         give(o, channel, json_string_value(text) + sent, len - sent);
-    channel->separator = true;
+    separate(channel);
 }
 
 static void on_reasoning_part(struct output *o, const json_t *params)

@@ -573,6 +573,7 @@ struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
     t->turns = turns;
     t->plan = *plan;
     *plan = (struct turn_plan){ NULL, NULL, NULL };
+    t->output.commentary = turns->options.commentary;
     t->output.offered = json_incref(json_object_get(t->plan.thread, "dynamicTools"));
     TAILQ_INSERT_TAIL(&turns->all, t, link);
     attach(t, events, owner);

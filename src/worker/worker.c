@@ -160,6 +160,7 @@ struct worker *worker_new(struct uv_loop_s *loop, struct deadlines *deadlines,
     const struct turns_options turns = {
         .rpc_timeout_ms = (uint64_t)config->rpc_timeout_ms,
         .turn_timeout_ms = (uint64_t)config->turn_timeout_ms,
+        .commentary = (enum output_commentary)config->commentary,
         .park_ttl_ms = (uint64_t)config->park_ttl_ms,
         .parked_max = (size_t)config->parked_max,
         .idle_ttl_ms = (uint64_t)config->idle_ttl_ms,
