@@ -57,9 +57,11 @@ static bool is_public_host(const char *host)
     static const char *const private_names[] = { "localhost", ".localhost", ".local", ".internal" };
     if (*host == '\0' || *host == '[' || is_private_ipv4(host))
         return false;
-    for (size_t i = 0; i < sizeof(private_names) / sizeof(private_names[0]); i++)
-        if (ends_with(host, private_names[i]))
-            return private_names[i][0] != '.' && strlen(host) != strlen(private_names[i]);
+    for (size_t i = 0; i < sizeof(private_names) / sizeof(private_names[0]); i++) {
+        const char *name = private_names[i];
+        if (*name == '.' ? ends_with(host, name) : strcmp(host, name) == 0)
+            return false;
+    }
     return true;
 }
 

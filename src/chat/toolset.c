@@ -98,15 +98,19 @@ static bool offer(struct toolset *t, const json_t *function, const char *place, 
     return true;
 }
 
-static bool take_list(struct toolset *t, const json_t *list, const char *name, struct api_error *e)
+static bool check_list(const json_t *list, const char *name, struct api_error *e)
 {
-    char place[API_ERROR_PARAM_MAX];
     if (list == NULL || json_is_null(list))
         return true;
     if (!json_is_array(list))
         return bad(e, "invalid_type", name, "expected an array of objects");
-    if (json_array_size(list) > TOOLSET_MAX)
-        return bad(e, "array_above_max_length", name, "expected at most 128 tools");
+    return json_array_size(list) <= TOOLSET_MAX ||
+           bad(e, "array_above_max_length", name, "expected at most 128 tools");
+}
+
+static bool take_list(struct toolset *t, const json_t *list, const char *name, struct api_error *e)
+{
+    char place[API_ERROR_PARAM_MAX];
     if (json_array_size(list) != 0 && t->offered == NULL)
         t->offered = json_array();
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -235,12 +239,25 @@ static bool take_choice(struct toolset *t, const json_t *choice, const char *nam
     return true;
 }
 
+/* The choice of the other form speaks of tools that are not there: only what changes nothing is let pass. */
+static bool refuse_other(const json_t *request, const char *name, struct api_error *e)
+{
+    const json_t *choice = json_object_get(request, name);
+    const char *word = json_string_value(choice);
+    if (choice == NULL || json_is_null(choice) ||
+        (word != NULL && (strcmp(word, "none") == 0 || strcmp(word, "auto") == 0)))
+        return true;
+    return bad(e, "invalid_value", name, "it does not go with the tools of the request");
+}
+
 bool toolset_parse(struct toolset *ret, const json_t *request, struct api_error *e)
 {
     const json_t *parallel = json_object_get(request, "parallel_tool_calls");
     const json_t *functions = json_object_get(request, "functions");
     const json_t *tools = json_object_get(request, "tools");
     *ret = (struct toolset){ .mode = TOOL_AUTO, .parallel = !json_is_false(parallel) };
+    if (!check_list(tools, "tools", e) || !check_list(functions, "functions", e))
+        return false;
     ret->legacy = json_array_size(functions) != 0;
     if (ret->legacy && json_array_size(tools) != 0)
         return bad(e, "invalid_value", "functions", "it cannot be used together with 'tools'");
@@ -251,7 +268,8 @@ bool toolset_parse(struct toolset *ret, const json_t *request, struct api_error 
     if (ret->legacy)
         ret->parallel = false; /* the answer has room for one call */
     if (!take_list(ret, ret->legacy ? functions : tools, list_name, e) ||
-        !take_choice(ret, json_object_get(request, choice_name), choice_name, e))
+        !take_choice(ret, json_object_get(request, choice_name), choice_name, e) ||
+        !refuse_other(request, ret->legacy ? "tool_choice" : "function_call", e))
         return false;
     if (ret->mode == TOOL_NONE || json_array_size(ret->offered) == 0)
         replace_offered(ret, NULL);
