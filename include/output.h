@@ -9,13 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define OUTPUT_ID_MAX 128        /* longest thread, turn, item or call id that we keep */
-#define OUTPUT_OPEN_ITEMS_MAX 16 /* messages of one turn that are open at once */
+#define OUTPUT_ID_MAX 128          /* longest thread, turn or call id that we keep */
+#define OUTPUT_OPEN_ITEMS_MAX 1024 /* messages of one turn that are open at once */
 #define OUTPUT_CALLS_MAX                                                                           \
     128 /* function calls of one response; the openai package takes no more either */
+128     /* function calls of one response; the openai package takes no more either */
 
-/* Token counts as the upstream reported them; cached and cache_write are part of input, reasoning is part of output. */
-struct turn_usage {
+    /* Token counts as the upstream reported them; cached and cache_write are part of input, reasoning is part of output. */
+    struct turn_usage {
     int64_t input;
     int64_t cached;
     int64_t cache_write;
@@ -33,7 +34,7 @@ struct output_call {
 
 /* An output message that is being streamed. */
 struct output_item {
-    char id[OUTPUT_ID_MAX];
+    char *id;          /* owned */
     bool commentary;   /* its phase */
     size_t sent_bytes; /* of its text, as deltas */
 };
@@ -56,8 +57,8 @@ enum output_commentary { COMMENTARY_REASONING, COMMENTARY_CONTENT, COMMENTARY_DR
 struct output {
     struct output_sink sink;
     enum output_commentary commentary;
-    json_t *offered; /* owned: dynamicTools of the thread, or NULL */
-    struct output_item items[OUTPUT_OPEN_ITEMS_MAX];
+    json_t *offered;           /* owned: dynamicTools of the thread, or NULL */
+    struct output_item *items; /* owned: those that are open */
     size_t item_count;
     struct output_channel text;
     struct output_channel reasoning;

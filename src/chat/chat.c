@@ -324,14 +324,20 @@ static void take_calls(struct choice *ch, const struct turn_end *end)
     }
 }
 
+static void add_count(int64_t *sum, int64_t count)
+{
+    if (__builtin_add_overflow(*sum, count, sum))
+        *sum = INT64_MAX;
+}
+
 static void add_usage(struct turn_usage *sum, const struct turn_usage *u)
 {
-    sum->input += u->input;
-    sum->cached += u->cached;
-    sum->cache_write += u->cache_write;
-    sum->output += u->output;
-    sum->reasoning += u->reasoning;
-    sum->total += u->total;
+    add_count(&sum->input, u->input);
+    add_count(&sum->cached, u->cached);
+    add_count(&sum->cache_write, u->cache_write);
+    add_count(&sum->output, u->output);
+    add_count(&sum->reasoning, u->reasoning);
+    add_count(&sum->total, u->total);
 }
 
 /* No stop sequence can come any more: what was held back is part of the answer. */

@@ -6,18 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-void output_reset(struct output *o)
-{
-    for (size_t i = 0; i < o->call_count; i++) {
-        free(o->calls[i].id);
-        free(o->calls[i].name);
-        free(o->calls[i].arguments);
-    }
-    free(o->calls);
-    json_decref(o->error);
-    *o = (struct output){ .sink = o->sink, .offered = o->offered, .commentary = o->commentary };
-}
-
 static void give(struct output *o, struct output_channel *channel, const char *bytes, size_t len)
 {
     bool reasoning = channel == &o->reasoning;
@@ -47,13 +35,18 @@ static struct output_item *find_item(struct output *o, const char *id)
 
 static struct output_item *open_item(struct output *o, const char *id)
 {
-    size_t len = id != NULL ? strlen(id) : OUTPUT_ID_MAX;
-    if (o->item_count == OUTPUT_OPEN_ITEMS_MAX || len >= OUTPUT_ID_MAX)
+    if (id == NULL || o->item_count == OUTPUT_OPEN_ITEMS_MAX)
         return NULL;
+    o->items = xrealloc(o->items, (o->item_count + 1) * sizeof(*o->items));
     struct output_item *item = &o->items[o->item_count++];
-    *item = (struct output_item){ .commentary = false };
-    memcpy(item->id, id, len + 1);
+    *item = (struct output_item){ .id = xstrdup(id) };
     return item;
+}
+
+static void close_item(struct output *o, struct output_item *item)
+{
+    free(item->id);
+    *item = o->items[--o->item_count];
 }
 
 /* NULL: its text goes nowhere. */
@@ -81,28 +74,41 @@ static void on_text_delta(struct output *o, const json_t *params)
 {
     const char *id = json_str_at(params, "itemId");
     const json_t *delta = json_object_get(params, "delta");
+    if (!json_is_string(delta))
+        return;
     struct output_item *item = find_item(o, id);
     if (item == NULL)
         item = open_item(o, id);
-    if (item == NULL || !json_is_string(delta))
-        return;
-    item->sent_bytes += json_string_length(delta);
-    give(o, channel_of(o, item), json_string_value(delta), json_string_length(delta));
+    if (item != NULL)
+        item->sent_bytes += json_string_length(delta);
+    /* One that could not be remembered is text all the same. */
+    give(o, item != NULL ? channel_of(o, item) : &o->text, json_string_value(delta),
+         json_string_length(delta));
 }
 
-/* The whole text comes again at the end: what no delta brought is given now. */
+/* The whole text comes again at the end: what no delta brought is given now. If the deltas were of another text, the place
+ * may lie inside a character, and nothing can be told from it. */
+static void give_rest(struct output *o, struct output_channel *channel, const json_t *text,
+                      size_t sent)
+{
+    size_t len = json_is_string(text) ? json_string_length(text) : 0;
+    const char *rest = len > sent ? json_string_value(text) + sent : NULL;
+    if (rest != NULL && ((unsigned char)*rest & 0xC0) != 0x80)
+        give(o, channel, rest, len - sent);
+}
+
 static void on_item_completed(struct output *o, const json_t *params)
 {
-    struct output_item *item = find_item(o, json_str_at(params, "item.id"));
-    const json_t *text = json_at(params, "item.text");
+    const char *id = json_str_at(params, "item.id");
+    if (find_item(o, id) == NULL)
+        on_item_started(o, params); /* a message that comes only when it is complete */
+    struct output_item *item = find_item(o, id);
     if (item == NULL)
         return;
     size_t sent = item->sent_bytes;
     struct output_channel *channel = channel_of(o, item);
-    *item = o->items[--o->item_count];
-    size_t len = json_is_string(text) ? json_string_length(text) : 0;
-    if (len > sent)
-        give(o, channel, json_string_value(text) + sent, len - sent);
+    close_item(o, item);
+    give_rest(o, channel, json_at(params, "item.text"), sent);
     separate(channel);
 }
 
@@ -146,15 +152,22 @@ static void on_raw_item(struct output *o, const json_t *params)
 }
 
 /* A turn may take several responses of the model; their counts add up. */
+static void add_count(int64_t *sum, const json_t *usage, const char *name)
+{
+    int64_t count = json_int_at(usage, name, 0);
+    if (count > 0 && __builtin_add_overflow(*sum, count, sum))
+        *sum = INT64_MAX;
+}
+
 static void on_response_completed(struct output *o, const json_t *params)
 {
     const json_t *usage = json_object_get(params, "usage");
-    o->usage.input += json_int_at(usage, "inputTokens", 0);
-    o->usage.cached += json_int_at(usage, "cachedInputTokens", 0);
-    o->usage.cache_write += json_int_at(usage, "cacheWriteInputTokens", 0);
-    o->usage.output += json_int_at(usage, "outputTokens", 0);
-    o->usage.reasoning += json_int_at(usage, "reasoningOutputTokens", 0);
-    o->usage.total += json_int_at(usage, "totalTokens", 0);
+    add_count(&o->usage.input, usage, "inputTokens");
+    add_count(&o->usage.cached, usage, "cachedInputTokens");
+    add_count(&o->usage.cache_write, usage, "cacheWriteInputTokens");
+    add_count(&o->usage.output, usage, "outputTokens");
+    add_count(&o->usage.reasoning, usage, "reasoningOutputTokens");
+    add_count(&o->usage.total, usage, "totalTokens");
     o->response_completed = true;
 }
 
@@ -192,4 +205,19 @@ bool output_note(struct output *o, const char *method, const json_t *params)
         }
     }
     return false;
+}
+
+void output_reset(struct output *o)
+{
+    for (size_t i = 0; i < o->call_count; i++) {
+        free(o->calls[i].id);
+        free(o->calls[i].name);
+        free(o->calls[i].arguments);
+    }
+    free(o->calls);
+    while (o->item_count != 0)
+        close_item(o, &o->items[0]);
+    free(o->items);
+    json_decref(o->error);
+    *o = (struct output){ .sink = o->sink, .offered = o->offered, .commentary = o->commentary };
 }

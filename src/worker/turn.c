@@ -176,6 +176,20 @@ static void give_failure(struct turn *t, const json_t *error)
     give_end(t, &end);
 }
 
+/* What the worker says by the code of an error; its own failures have no kind. */
+static const char *kind_of_code(int64_t code)
+{
+    switch (code) {
+    case -32001:
+        return "serverOverloaded";
+    case -32600: /* invalid request */
+    case -32602: /* invalid params */
+        return "badRequest";
+    default:
+        return NULL;
+    }
+}
+
 /* A call of the turn came back without a result. */
 static void give_call_failure(struct turn *t, const struct rpc_reply *reply)
 {
@@ -184,7 +198,7 @@ static void give_call_failure(struct turn *t, const struct rpc_reply *reply)
     };
     struct turn_end end = { .outcome = outcomes[reply->status], .message = reply->message };
     if (reply->status == RPC_ERROR)
-        end.kind = reply->code == -32001 ? "serverOverloaded" : "badRequest";
+        end.kind = kind_of_code(reply->code);
     give_end(t, &end);
 }
 
@@ -664,6 +678,7 @@ void turn_detach(struct turn *turn)
     turn->owner = NULL;
     turn->output.sink.take = NULL;
     /* In an earlier state the answer to the call under way finds nobody and takes the way out. */
-    if (turn->state == TURN_RUNNING)
+    bool has_id = turn->state == TURN_STARTING && turn->turn_id[0] != '\0';
+    if (turn->state == TURN_RUNNING || has_id)
         set_state(turn, TURN_INTERRUPTING);
 }
