@@ -11,7 +11,8 @@
 void json_setup(void);
 
 /* Parses one document that fills all of `text`. Returns a new reference, or NULL with the reason in
- * `why` (borrowed until the next call). Strings may hold U+0000; nesting is capped by jansson at 2048. */
+ * `why` (borrowed until the next call). Strings may hold U+0000; nesting is capped by jansson at 2048. In
+ * a document with an integer of more than 63 bits, integers above 2^53 lose their last digits. */
 CHECK_RESULT json_t *json_parse(const char *text, size_t len, const char **why);
 
 /* The member at a dotted path of object keys ("turn.error.message"), borrowed; NULL when any step is

@@ -1,6 +1,8 @@
 /* Settings: one table that parses, bounds, prints and checks them. */
 #include "config.h"
 
+#include "access_key.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <sodium.h>
@@ -201,8 +203,8 @@ static bool known(const char *name, size_t len)
 /* A misspelt setting would silently do nothing: warn about names that only we could have. */
 static void warn_unknown(FILE *complaints)
 {
-    static const char *const prefixes[] = { "PROXY_", "WORKER_", "SSE_", "CODEX_API_" };
-    for (char **var = environ; *var != NULL; var++) {
+    static const char *const prefixes[] = { "PROXY_", "WORKER_", "SSE_" };
+    for (char **var = environ; var != NULL && *var != NULL; var++) {
         size_t len = strcspn(*var, "=");
         for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
             if (strncmp(*var, prefixes[i], strlen(prefixes[i])) == 0 && !known(*var, len))
@@ -214,13 +216,16 @@ static void warn_unknown(FILE *complaints)
 static int check_together(const struct config *c, FILE *complaints)
 {
     int wrong = 0;
-    if (c->backoff_max_ms < c->backoff_initial_ms) {
+    /* A value that was refused is 0 and has its complaint already. */
+    if (c->backoff_max_ms != 0 && c->backoff_max_ms < c->backoff_initial_ms) {
         fputs("WORKER_BACKOFF_MAX_MS: must not be below WORKER_BACKOFF_INITIAL_MS\n", complaints);
         wrong++;
     }
-    if (c->api_key != NULL && strlen(c->api_key) < 8) {
-        fputs("PROXY_API_KEY: must have at least 8 characters\n", complaints);
-        wrong++;
+    size_t len = c->api_key != NULL ? strlen(c->api_key) : ACCESS_KEY_MIN;
+    if (len < ACCESS_KEY_MIN || len > ACCESS_KEY_MAX) {
+        fprintf(complaints, "PROXY_API_KEY: must have %d to %d characters\n", ACCESS_KEY_MIN,
+                ACCESS_KEY_MAX);
+        return wrong + 1;
     }
     for (const char *p = c->api_key; p != NULL && *p != '\0'; p++) {
         if (*p <= ' ' || *p > '~') {

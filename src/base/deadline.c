@@ -4,6 +4,7 @@
 #include "mem.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -11,6 +12,7 @@ struct deadlines {
     uv_timer_t timer;       /* frees the whole in its close callback */
     struct deadline *first; /* linked: sorted by at_ms */
     struct deadline *last;
+    bool firing;
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -31,12 +33,14 @@ static void on_timer(uv_timer_t *timer)
 {
     struct deadlines *all = timer->data;
     uint64_t now_ms = uv_now(timer->loop);
+    all->firing = true;
     while (all->first != NULL && all->first->at_ms <= now_ms) {
         struct deadline *d = all->first;
         deadline_fn fire = d->fire;
         deadline_clear(all, d);
         fire(d);
     }
+    all->firing = false;
     arm(all);
 }
 
@@ -84,6 +88,8 @@ void deadline_clear(struct deadlines *all, struct deadline *d)
 void deadline_set(struct deadlines *all, struct deadline *d, uint64_t after_ms, deadline_fn fire)
 {
     deadline_clear(all, d);
+    if (after_ms == 0 && all->firing)
+        after_ms = 1; /* else it would fire in this very pass, and the loop would starve */
     d->at_ms = uv_now(all->timer.loop) + after_ms;
     d->fire = fire;
     /* Most deadlines of a kind last equally long, so the place is near the end. */

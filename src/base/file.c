@@ -49,7 +49,8 @@ bool file_replace(const char *path, const char *bytes, size_t len)
 {
     char *temporary = xasprintf("%s.%ld.tmp", path, (long)getpid());
     bool ok = false;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    unlink(temporary); /* one that an earlier process of our id left behind */
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         goto out;
     ok = write_all(fd, bytes, len) && fsync(fd) == 0;

@@ -12,10 +12,39 @@ void json_setup(void)
     json_set_alloc_funcs(xmalloc, free);
 }
 
+/* Numbers that were read as reals only because one of them is too large for an integer become integers again where that
+ * is exact. Returns what takes the place of `value`, whose reference it takes. */
+static json_t *restore_integers(json_t *value)
+{
+    static const double exact = 9007199254740992.0; /* 2^53 */
+    size_t i = 0;
+    const char *key = NULL;
+    json_t *member = NULL;
+    if (json_is_real(value)) {
+        double real = json_real_value(value);
+        if (real < -exact || real > exact || real != (double)(json_int_t)real)
+            return value;
+        json_decref(value);
+        return json_integer((json_int_t)real);
+    }
+    json_array_foreach(value, i, member)
+    {
+        json_array_set_new(value, i, restore_integers(json_incref(member)));
+    }
+    json_object_foreach(value, key, member)
+    {
+        json_object_set_new_nocheck(value, key, restore_integers(json_incref(member)));
+    }
+    return value;
+}
+
 json_t *json_parse(const char *text, size_t len, const char **why)
 {
     static json_error_t error;
-    json_t *value = json_loadb(text, len, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    const size_t flags = JSON_ALLOW_NUL | JSON_DECODE_ANY;
+    json_t *value = json_loadb(text, len, flags, &error);
+    if (value == NULL && json_error_code(&error) == json_error_numeric_overflow)
+        value = restore_integers(json_loadb(text, len, flags | JSON_DECODE_INT_AS_REAL, &error));
     if (value == NULL && why != NULL)
         *why = error.text;
     return value;

@@ -72,14 +72,15 @@ static bool make_file(const char *path, struct buf *ret)
 
 bool access_key_from_file(const char *path, struct buf *ret, char **ret_why)
 {
+    size_t start = ret->len;
     if (!file_read(path, ret, 4096)) {
         if (errno == ENOENT && make_file(path, ret))
             return true;
         *ret_why = xasprintf("cannot read or make the key file %s: %s", path, strerror(errno));
         return false;
     }
-    ret->len = strcspn(buf_str(ret), "\r\n");
-    if (usable(ret->data, ret->len))
+    ret->len = start + strcspn(buf_str(ret) + start, "\r\n");
+    if (usable(ret->data + start, ret->len - start))
         return true;
     *ret_why = xasprintf("the key file %s holds no usable key: its first line must be %d to %d "
                          "printable characters without spaces",

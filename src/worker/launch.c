@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CONFIG_FILE_MAX (1024 * 1024)
 
@@ -116,16 +117,21 @@ const char *launch_source_name(enum launch_source source)
     return names[source];
 }
 
-/* Whether a line of the text sets `model_provider`, the switch between providers. */
+/* Whether a line of the text sets `model_provider`, the switch between providers: a top-level key, so it stands before
+ * the first table. */
 static bool names_provider(const char *toml)
 {
-    for (const char *line = toml; line != NULL; line = strchr(line, '\n')) {
+    const char *line = toml;
+    while (line != NULL) {
         line += *line == '\n';
         line += strspn(line, " \t");
         size_t len = strlen("model_provider");
-        if (strncmp(line, "model_provider", len) == 0 && strchr(" \t=", line[len]) != NULL &&
-            line[len] != '\0')
+        if (*line == '[')
+            return false;
+        if (strncmp(line, "model_provider", len) == 0 && line[len] != '\0' &&
+            strchr(" \t=", line[len]) != NULL)
             return true;
+        line = strchr(line, '\n');
     }
     return false;
 }
@@ -171,10 +177,21 @@ enum launch_source launch_find_source(const struct config *config, const char *h
 
 /* ---- the command line ---- */
 
+/* Takes `entry`; a line of comment is none. */
 static void add_worker_config(struct list *argv, char *entry)
 {
+    if (*entry == '#') {
+        free(entry);
+        return;
+    }
     add(argv, xstrdup("-c"));
     add(argv, entry);
+}
+
+/* A basic string of TOML escapes as a JSON string does. */
+static void put_toml_string(struct buf *out, const char *text)
+{
+    json_quote(out, text, strlen(text));
 }
 
 static void add_loopback_provider(struct list *argv, int port)
@@ -192,13 +209,15 @@ static void add_loopback_provider(struct list *argv, int port)
 static void add_api_key_provider(struct list *argv)
 {
     const char *url = getenv("OPENAI_BASE_URL");
-    if (url == NULL || *url == '\0' || strchr(url, '"') != NULL)
+    if (url == NULL || *url == '\0')
         url = "https://api.openai.com/v1";
     add_config(argv, "model_provider=\"openai_api_key\"");
-    add(argv, xstrdup("-c"));
-    add(argv, xasprintf("model_providers.openai_api_key={name=\"OpenAI\", base_url=\"%s\", "
-                        "env_key=\"OPENAI_API_KEY\", wire_api=\"responses\"}",
-                        url));
+    struct buf entry = BUF_INIT;
+    buf_puts(&entry, "model_providers.openai_api_key={name=\"OpenAI\", env_key=\"OPENAI_API_KEY\", "
+                     "wire_api=\"responses\", base_url=");
+    put_toml_string(&entry, url);
+    buf_putc(&entry, '}');
+    add_worker_config(argv, buf_detach(&entry));
 }
 
 static char **make_argv(const struct launch *launch, const struct config *config, int demo_port)
@@ -209,12 +228,9 @@ static char **make_argv(const struct launch *launch, const struct config *config
     for (size_t i = 0; i < COUNT(chat_profile); i++)
         add_config(&argv, chat_profile[i]);
     if (launch->catalog_path != NULL) {
-        /* As TOML: a path in double quotes with the two characters that matter escaped. */
-        json_t *path = json_string(launch->catalog_path);
         struct buf entry = BUF_INIT;
         buf_puts(&entry, "model_catalog_json=");
-        json_write(&entry, path);
-        json_decref(path);
+        put_toml_string(&entry, launch->catalog_path);
         add_worker_config(&argv, buf_detach(&entry));
     }
     if (launch->source == LAUNCH_DEMO)
@@ -227,11 +243,26 @@ static char **make_argv(const struct launch *launch, const struct config *config
 
 /* ---- the environment ---- */
 
+/* A name that stands twice would be read as its first value. */
+static void set_variable(struct list *env, const char *name, const char *value)
+{
+    char *entry = xasprintf("%s=%s", name, value);
+    size_t len = strlen(name) + 1;
+    for (size_t i = 0; i < env->count; i++) {
+        if (strncmp(env->items[i], entry, len) != 0)
+            continue;
+        free(env->items[i]);
+        env->items[i] = entry;
+        return;
+    }
+    add(env, entry);
+}
+
 static void add_variable(struct list *env, char *name)
 {
     const char *value = getenv(name);
     if (value != NULL)
-        add(env, xasprintf("%s=%s", name, value));
+        set_variable(env, name, value);
     free(name);
 }
 
@@ -242,20 +273,38 @@ static char **make_env(const struct launch *launch, const struct config *config,
         add_variable(&env, xstrdup(env_allowed[i]));
     if (launch->source == LAUNCH_API_KEY)
         add_variable(&env, xstrdup("OPENAI_API_KEY"));
-    /* The demo model is on this machine: no proxy of the environment may come between. The last one wins. */
-    if (launch->source == LAUNCH_DEMO)
-        add(&env, xstrdup("NO_PROXY=127.0.0.1"));
-    add(&env, xstrdup("NO_COLOR=1")); /* its stderr goes into logs */
-    add(&env, xasprintf("CODEX_HOME=%s", home));
+    set_variable(&env, "NO_COLOR", "1"); /* its stderr may go into logs */
     each_piece(config->worker_env, ",", add_variable, &env);
+    set_variable(&env, "CODEX_HOME", home);
+    if (launch->source == LAUNCH_DEMO) {
+        /* The demo model is on this machine: no proxy of the environment may come between. */
+        set_variable(&env, "NO_PROXY", "127.0.0.1");
+        set_variable(&env, "no_proxy", "127.0.0.1");
+    }
     return env.items;
+}
+
+/* The file that a name without a slash means, as execvp would find it, so that a change of it can be seen; or the name. */
+static char *find_in_path(const char *name)
+{
+    const char *path = getenv("PATH");
+    while (strchr(name, '/') == NULL && path != NULL && *path != '\0') {
+        size_t len = strcspn(path, ":");
+        char *file = xasprintf("%.*s/%s", (int)len, path, name);
+        if (len != 0 && access(file, X_OK) == 0)
+            return file;
+        free(file);
+        path += len;
+        path += *path == ':';
+    }
+    return xstrdup(name);
 }
 
 void launch_make(struct launch *ret, const struct config *config, const char *home,
                  enum launch_source source, int demo_port)
 {
     *ret = (struct launch){ .source = source };
-    ret->file = xstrdup(config->codex_bin);
+    ret->file = find_in_path(config->codex_bin);
     ret->working_dir = xasprintf("%s/workspace", home);
     if (source == LAUNCH_DEMO || config->catalog_mode == CATALOG_STRIPPED)
         ret->catalog_path = xasprintf("%s/model-catalog.json", home);

@@ -9,12 +9,14 @@
 #include <string.h>
 
 #define MODELS_MAX 1000 /* more than that from a worker is a worker gone mad */
+#define PAGES_MAX 100   /* the same of its pages */
 
 struct models {
     uint64_t rpc_timeout_ms;
     json_t *extra;   /* owned: array of ids */
     json_t *aliases; /* owned: object, alias -> [model, effort or null] */
     json_t *current; /* owned: array of the worker's model objects */
+    size_t pages;    /* of the refresh under way */
     json_t *coming;  /* owned: pages of the refresh under way, else NULL */
     struct rpc *rpc; /* borrowed while a refresh is under way */
     int64_t
@@ -126,7 +128,8 @@ static void on_page(void *ctx, const struct rpc_reply *reply)
             json_array_append(models->coming, model);
     }
     const char *cursor = json_str_at(reply->result, "nextCursor");
-    if (cursor != NULL && json_array_size(models->coming) < MODELS_MAX)
+    if (cursor != NULL && ++models->pages < PAGES_MAX &&
+        json_array_size(models->coming) < MODELS_MAX)
         ask(models, cursor);
     else
         finish(models, true);
@@ -140,6 +143,7 @@ void models_refresh(struct models *models, struct rpc *rpc, void (*done)(void *c
     models->ctx = ctx;
     json_decref(models->coming);
     models->coming = json_array();
+    models->pages = 0;
     ask(models, NULL);
 }
 

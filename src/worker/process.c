@@ -20,7 +20,7 @@ struct process {
     const struct process_events *events; /* borrowed; NULL once the owner let go */
     void *ctx;                           /* borrowed */
     struct lines out_lines;              /* owned */
-    struct lines err_lines;              /* owned */
+    struct buf err_line;                 /* owned */
     bool exited;
     bool lost; /* on_lost was given */
     bool input_ended;
@@ -49,7 +49,7 @@ static void on_handle_closed(uv_handle_t *handle)
     if (--p->open_handles != 0)
         return;
     lines_free(&p->out_lines);
-    lines_free(&p->err_lines);
+    buf_free(&p->err_line);
     free(p);
 }
 
@@ -129,28 +129,33 @@ static void on_out(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
 }
 
-static bool hand_out_stderr_line(void *ctx, const char *line, size_t len)
+static void hand_out_stderr_line(struct process *p)
 {
-    struct process *p = ctx;
-    p->events->on_stderr_line(p->ctx, line, len);
-    return p->events != NULL;
+    struct buf line = p->err_line;
+    p->err_line = (struct buf)BUF_INIT;
+    p->events->on_stderr_line(p->ctx, line.data, line.len);
+    buf_free(&line);
 }
 
-/* stderr is read for ever, whatever comes: a full pipe would block the child. */
+/* stderr is read for ever, whatever comes: a full pipe would block the child. A line that is too long is cut in pieces. */
 static void on_err(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct process *p = stream->data;
-    if (p->events == NULL || n == 0)
-        return;
-    if (n < 0) {
+    if (n < 0)
         uv_read_stop(stream);
-        return;
-    }
-    if (lines_feed(&p->err_lines, buf->base, (size_t)n, hand_out_stderr_line, p) ==
-        LINES_TOO_LONG) {
-        struct lines *l = &p->err_lines;
-        hand_out_stderr_line(p, l->pending.data, l->pending.len);
-        buf_clear(&l->pending);
+    const char *at = buf->base;
+    const char *end = n > 0 ? at + n : at;
+    while (at < end && p->events != NULL) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        size_t piece = (size_t)((newline != NULL ? newline : end) - at);
+        if (p->err_line.len + piece > PROCESS_STDERR_LINE_MAX) {
+            hand_out_stderr_line(p);
+            continue;
+        }
+        buf_append(&p->err_line, at, piece);
+        at += piece + (newline != NULL);
+        if (newline != NULL)
+            hand_out_stderr_line(p);
     }
 }
 
@@ -233,7 +238,6 @@ struct process *process_spawn(uv_loop_t *loop, const struct process_options *o,
     p->events = events;
     p->ctx = ctx;
     lines_init(&p->out_lines, PROCESS_LINE_MAX);
-    lines_init(&p->err_lines, PROCESS_STDERR_LINE_MAX);
     init_handles(loop, p);
     uv_stdio_container_t stdio[3] = {
         { .flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&p->in },

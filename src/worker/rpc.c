@@ -164,7 +164,7 @@ static void receive_answer(struct rpc *rpc, const json_t *message)
         return;
     const json_t *error = json_object_get(message, "error");
     struct rpc_reply reply = { .status = RPC_OK, .result = json_object_get(message, "result") };
-    if (error != NULL) {
+    if (error != NULL && !json_is_null(error)) {
         const char *text = json_str_at(error, "message");
         reply = (struct rpc_reply){ .status = RPC_ERROR,
                                     .code = json_int_at(error, "code", 0),

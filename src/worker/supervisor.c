@@ -47,6 +47,7 @@ struct supervisor {
     int64_t exit_code;
     int exit_signal;
     const char *reason;      /* static: why the last incarnation ended */
+    bool shook_hands;        /* this incarnation: from then on its stderr may quote users */
     struct buf start_stderr; /* owned: what this incarnation said before the handshake */
 };
 
@@ -131,7 +132,7 @@ static void on_stderr_line(void *ctx, const char *line, size_t len)
 {
     struct supervisor *sup = ctx;
     log_debug("worker", "stderr", LOG_INT("bytes", len));
-    if (sup->greeted || sup->start_stderr.len + len > START_STDERR_MAX)
+    if (sup->shook_hands || sup->start_stderr.len + len > START_STDERR_MAX)
         return;
     buf_append(&sup->start_stderr, line, len);
     buf_putc(&sup->start_stderr, '\n');
@@ -192,6 +193,8 @@ static void on_initialized(void *ctx, const struct rpc_reply *reply)
     }
     rpc_notify(sup->rpc, "initialized");
     sup->greeted = true;
+    sup->shook_hands = true;
+    buf_clear(&sup->start_stderr);
     sup->hooks->greet(sup->ctx, sup->rpc, user_agent);
 }
 
@@ -235,6 +238,7 @@ static bool spawn(struct supervisor *sup)
     int error = 0;
     sup->starts++;
     buf_clear(&sup->start_stderr);
+    sup->shook_hands = false;
     sup->process = process_spawn(sup->loop, &child, &process_events, sup, &error);
     if (sup->process == NULL) {
         char name[32];
@@ -326,7 +330,6 @@ static void set_state(struct supervisor *sup, enum sup_state next, enum sup_even
             handle(sup, EV_FAILED);
         break;
     case SUP_READY:
-        buf_clear(&sup->start_stderr);
         sup->ready_at_ms = deadlines_now_ms(sup->deadlines);
         arm(sup, sup->options.stable_ms); /* failures are forgiven only after a stable period */
         sup->hooks->on_ready(sup->ctx, sup->rpc);

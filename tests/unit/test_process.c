@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -294,14 +295,21 @@ static void test_a_child_that_closes_stdin_is_lost_when_written_to(void **state)
     assert_false(say(c, "again"));
 }
 
-/* A grandchild holds stdout, so it never ends; the exit is the loss, and the grandchild goes with its group. */
-static void test_a_grandchild_that_holds_stdout_does_not_hide_the_exit(void **state)
+/* A grandchild holds stdout, so that never ends; the exit is the loss, and the grandchild goes with its group: it also
+ * holds a pipe of ours, which ends with its last holder. */
+static void test_a_grandchild_that_holds_stdout_goes_with_its_group(void **state)
 {
     struct child *c = *state;
-    spawn_shell(c, "sleep 600 & echo $!; exit 4");
+    int held[2];
+    assert_int_equal(pipe(held), 0);
+    spawn_shell(c, "sleep 600 & echo started; exit 4");
+    close(held[1]);
     loop_until(&c->loop, is_over, c);
     assert_int_equal(c->status, 4);
     assert_int_equal(c->line_count, 1);
+    struct pollfd end = { .fd = held[0], .events = POLLIN };
+    assert_int_equal(poll(&end, 1, LOOP_GUARD_MS), 1);
+    close(held[0]);
 }
 
 static void test_a_grandchild_of_its_own_session_cannot_keep_us(void **state)
@@ -494,7 +502,7 @@ int main(void)
         PROCESS_TEST(test_a_kill_reaches_the_whole_group),
         PROCESS_TEST(test_a_child_that_closes_stdout_is_lost_though_it_lives),
         PROCESS_TEST(test_a_child_that_closes_stdin_is_lost_when_written_to),
-        PROCESS_TEST(test_a_grandchild_that_holds_stdout_does_not_hide_the_exit),
+        PROCESS_TEST(test_a_grandchild_that_holds_stdout_goes_with_its_group),
         PROCESS_TEST(test_a_grandchild_of_its_own_session_cannot_keep_us),
         PROCESS_TEST(test_after_the_end_of_input_nothing_can_be_written),
         PROCESS_TEST(test_a_child_that_does_not_read_fills_a_bounded_queue),

@@ -373,7 +373,7 @@ static void test_a_worker_without_a_handshake_is_killed_and_replaced(void **stat
         start(b, faults[i]);
         wait_until(b, has_failed_twice);
         struct supervisor_status status = status_of(b);
-        assert_non_null(status.last_reason);
+        assert_string_equal(status.last_reason, "handshake_timeout");
         assert_int_equal(status.last_exit_signal, SIGKILL);
         b->stopped = 0;
         stop(b);
@@ -387,7 +387,7 @@ static void test_a_refused_handshake_is_a_failure(void **state)
     struct bench *b = *state;
     start(b, "handshake=error");
     wait_until(b, has_failed_twice);
-    assert_non_null(status_of(b).last_reason);
+    assert_string_equal(status_of(b).last_reason, "handshake_refused");
     stop(b);
     assert_null(strchr(buf_str(&b->story), 'g'));
 }
@@ -406,7 +406,7 @@ static void test_a_greeting_that_fails_is_a_failure(void **state)
     b->fails_greeting = true;
     start(b, "");
     wait_until(b, has_failed_twice);
-    assert_non_null(status_of(b).last_reason);
+    assert_string_equal(status_of(b).last_reason, "greeting_failed");
     stop(b);
     assert_memory_equal(buf_str(&b->story), "pglpgl", 6);
     assert_null(strchr(buf_str(&b->story), 'r'));

@@ -23,6 +23,7 @@ export class Proxy extends Program {
       ...settings,
     });
     proxy.home = home;
+    proxy.quiet = ['warn', 'error'].includes(settings.LOG_LEVEL); // then starts are not logged
     proxy.hinted = settings.STARTUP_HINT === '1'; // then the key is shown, as asked
     t?.after(() => proxy.stop());
     const [, origin] = await proxy.says(/^listening on (http:\/\/\S+)\/v1$/m);
@@ -101,7 +102,7 @@ export class Proxy extends Program {
     return until('/readyz 200', async () => {
       if (this.ended) throw new Error('codex-api ended');
       const { code, restarts } = await this.readyz();
-      return code === 200 && this.workerStarts.length === restarts + 1;
+      return code === 200 && (this.quiet || this.workerStarts.length === restarts + 1);
     });
   }
 
