@@ -213,10 +213,9 @@ static void add_api_key_provider(struct list *argv)
         url = "https://api.openai.com/v1";
     add_config(argv, "model_provider=\"openai_api_key\"");
     struct buf entry = BUF_INIT;
-    buf_puts(&entry, "model_providers.openai_api_key={name=\"OpenAI\", env_key=\"OPENAI_API_KEY\", "
-                     "wire_api=\"responses\", base_url=");
+    buf_puts(&entry, "model_providers.openai_api_key={name=\"OpenAI\", base_url=");
     put_toml_string(&entry, url);
-    buf_putc(&entry, '}');
+    buf_puts(&entry, ", env_key=\"OPENAI_API_KEY\", wire_api=\"responses\"}");
     add_worker_config(argv, buf_detach(&entry));
 }
 
