@@ -12,6 +12,9 @@
 /* Checks shape, content and order of the messages, as OpenAI does. False with the error filled in. */
 CHECK_RESULT bool messages_check(const json_t *messages, struct api_error *error);
 
+/* Whether a model that takes no images cannot be asked. */
+bool messages_have_images(const json_t *messages);
+
 /* Appends to `items` what the message becomes in the worker's history; `place` is its index in the request, from which
  * the ids of deprecated function calls are made. The message must have passed messages_check. */
 void message_append_items(json_t *items, const json_t *message, size_t place);

@@ -36,6 +36,9 @@ CHECK_RESULT bool models_resolve(const struct models *models, const char *name,
 /* Whether the model lists the effort; one of which nothing is known takes all. */
 bool models_takes_effort(const struct models *models, const char *id, const char *effort);
 
+/* Whether the model lists images among what it takes; one of which nothing is known takes them. */
+bool models_takes_images(const struct models *models, const char *id);
+
 /* The OpenAI list object, or one model object (NULL if unknown), as new references. */
 CHECK_RESULT json_t *models_list_object(const struct models *models);
 CHECK_RESULT json_t *models_object(const struct models *models, const char *name);

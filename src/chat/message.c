@@ -22,6 +22,17 @@ static bool wrong(struct api_error *e, const char *code, const char *place, cons
 
 /* ---- content ---- */
 
+/* Whether the data begins as an image does. The worker would put a text in the place of anything else. */
+static bool is_known_image(const char *url)
+{
+    static const char *const beginnings[] = { "iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR" };
+    const char *data = strstr(url, ";base64,");
+    for (size_t i = 0; data != NULL && i < sizeof(beginnings) / sizeof(beginnings[0]); i++)
+        if (strncmp(data + strlen(";base64,"), beginnings[i], strlen(beginnings[i])) == 0)
+            return true;
+    return false;
+}
+
 static bool check_image(const json_t *part, const char *place, struct api_error *e)
 {
     char at[API_ERROR_PARAM_MAX];
@@ -35,6 +46,8 @@ static bool check_image(const json_t *part, const char *place, struct api_error 
     if (strncasecmp(url, "data:image/", 11) != 0)
         return wrong(e, "unsupported_value", at,
                      "images must be sent inline, as data:image/...;base64 URLs");
+    if (!is_known_image(url))
+        return wrong(e, "invalid_value", at, "expected a PNG, JPEG, GIF or WebP image in base64");
     api_error_place(at, "%s.image_url.detail", place);
     if (detail != NULL && !json_is_null(detail) && !is(word, "auto") && !is(word, "low") &&
         !is(word, "high") && !is(word, "original"))
@@ -275,6 +288,17 @@ bool messages_check(const json_t *messages, struct api_error *e)
         if (!check_order(messages, i, e))
             return false;
     return true;
+}
+
+bool messages_have_images(const json_t *messages)
+{
+    for (size_t i = 0; i < json_array_size(messages); i++) {
+        const json_t *content = json_object_get(json_array_get(messages, i), "content");
+        for (size_t j = 0; j < json_array_size(content); j++)
+            if (is(json_str_at(json_array_get(content, j), "type"), "image_url"))
+                return true;
+    }
+    return false;
 }
 
 /* ---- items ---- */

@@ -5,6 +5,7 @@
 #include "config.h"
 #include "conversation.h"
 #include "exchange.h"
+#include "message.h"
 #include "models.h"
 #include "plan.h"
 #include "reply.h"
@@ -76,6 +77,11 @@ static bool check_model(const struct routes *routes, const struct chat_request *
     }
     ret->model = choice.id;
     ret->effort = request->effort != NULL ? request->effort : choice.effort;
+    if (messages_have_images(request->messages) && !models_takes_images(models, ret->model)) {
+        api_error_bad(error, "unsupported_value", "messages",
+                      "Invalid 'messages': the model takes no images.");
+        return false;
+    }
     if (ret->effort == NULL || models_takes_effort(models, ret->model, ret->effort))
         return true;
     api_error_bad(error, "unsupported_value", "reasoning_effort",

@@ -196,6 +196,21 @@ bool models_takes_effort(const struct models *models, const char *id, const char
     return efforts == NULL;
 }
 
+static bool is_image(const json_t *modality)
+{
+    const char *name = json_string_value(modality);
+    return name != NULL && strcmp(name, "image") == 0;
+}
+
+bool models_takes_images(const struct models *models, const char *id)
+{
+    const json_t *modalities = json_object_get(find(models, id), "inputModalities");
+    for (size_t i = 0; i < json_array_size(modalities); i++)
+        if (is_image(json_array_get(modalities, i)))
+            return true;
+    return !json_is_array(modalities);
+}
+
 /* `model` may be NULL: of an extra one nothing is known. The members after owned_by are additions to the OpenAI
  * object that clients tolerate. */
 static json_t *make_object(const struct models *models, const char *id, const json_t *model)
