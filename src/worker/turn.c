@@ -637,7 +637,7 @@ struct turn *turn_resume(struct turn *t, struct turn_result *results, size_t cou
     output_reset(&t->output);
     attach(t, events, owner);
     arm_turn(t);
-    t->state = TURN_RUNNING;
+    set_state(t, TURN_RUNNING);
     for (size_t i = 0; i < count; i++) {
         struct exchange_of_call *call = find_call(t, results[i].call_id);
         if (call == NULL) /* its request is still on the way */
