@@ -35,10 +35,9 @@ CHECK_RESULT bool schema_check_strict(const json_t *schema, const char *place,
 
 /* A schema that schema_check_strict() takes, of answers as close as possible to those of `schema`,
  * which may be any JSON value and is not changed; a new reference. Objects that do not say it are
- * closed, optional properties become required and nullable (so an answer has null where it might
- * have left the property out), oneOf becomes anyOf, annotations are dropped, and constraints that
- * upstream may refuse are dropped and told in the description. NULL when it would change too much:
- * open objects, values of any type, tuples, conditions, an allOf of several, references to anything
+ * closed, optional properties that may be null become required, oneOf becomes anyOf, annotations are dropped, and constraints that
+ * upstream may refuse are dropped and told in the description. NULL when an answer to
+ * it might not be valid by `schema`, or when it would change too much: optional properties that may not be null, open objects, values of any type, tuples, conditions, an allOf of several, references to anything
  * but a definition, a root that is not one object. */
 CHECK_RESULT json_t *schema_make_strict(const json_t *schema);
 

@@ -547,8 +547,11 @@ static bool make_object(json_t *made, const json_t *schema, int depth)
     json_object_foreach(iterable(properties), name, property)
     {
         json_t *one = fine ? make(property, depth) : NULL;
-        if (json_object_get(names, name) == NULL)
-            one = make_nullable(one);
+        /* Strict mode has no optional properties: only one that may be null anyway can be required. */
+        if (one != NULL && json_object_get(names, name) == NULL && !admits_null(one)) {
+            json_decref(one);
+            one = NULL;
+        }
         fine = fine && json_object_set_new(made_properties, name, one) == 0;
         json_array_append_new(required, json_string(name));
     }
