@@ -1,5 +1,7 @@
 /* A chat: the events of a turn in, the bytes of an OpenAI answer out, whenever they are pulled. */
 #include "chat.h"
+#include "chat_request.h"
+#include "conversation.h"
 #include "frames.h"
 #include "log.h"
 #include "turn_bench.h"
@@ -7,7 +9,7 @@
 
 #define HEAD                                                                                       \
     "\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1767225600,"           \
-    "\"model\":\"gpt-x\",\"system_fingerprint\":\"fp_1\""
+    "\"model\":\"gpt-x\",\"system_fingerprint\":\"fp_1\",\"service_tier\":\"default\""
 #define FRAME(delta, finish)                                                                       \
     "{" HEAD ",\"choices\":[{\"index\":0,\"delta\":" delta ",\"logprobs\":null,"                   \
     "\"finish_reason\":" finish "}]}"
@@ -16,6 +18,7 @@
 #define REASONING(text) FRAME("{\"reasoning_content\":\"" text "\"}", "null")
 #define STOP FRAME("{}", "\"stop\"")
 #define DONE "null"
+#define STREAM ",\"stream\":true"
 #define PING "\": ping\""
 
 struct bench {
@@ -41,27 +44,52 @@ static void on_output(void *ctx)
     b->chat = NULL;
 }
 
-/* Makes a chat whose turn runs on thread 'a'. */
-static struct bench *begin_with(bool stream, bool include_usage, size_t max_bytes)
+/* A chat for the request, which is only borrowed for chat_new; its turns have not been begun. */
+static struct bench *make_chat(const char *body, size_t max_bytes)
 {
     struct bench *b = calloc(1, sizeof(*b));
+    struct chat_request request;
+    struct api_error error;
     turn_bench_begin(&b->turns, BENCH_RPC_MS, BENCH_TURN_MS);
+    if (!chat_request_parse(&request, body, strlen(body), &error))
+        fail_msg("refused: %s", error.message);
     char id[] = "chatcmpl-1";
-    char model[] = "gpt-x";
     char fingerprint[] = "fp_1";
-    const struct chat_options options = { .id = id,
-                                          .model = model,
+    const struct chat_options options = { .request = &request,
+                                          .id = id,
                                           .fingerprint = fingerprint,
                                           .created = 1767225600,
-                                          .stream = stream,
-                                          .include_usage = include_usage,
                                           .completion_max_bytes = max_bytes };
     b->quiet = true;
     b->chat = chat_new(&options, on_output, b);
-    id[0] = model[0] = fingerprint[0] = '#'; /* they were copied */
+    id[0] = fingerprint[0] = '#'; /* they were copied */
+    chat_request_free(&request);
+    return b;
+}
+
+static bool begin_chat(struct bench *b)
+{
     struct turn_plan plan = turn_bench_plan();
-    assert_true(chat_begin(b->chat, b->turns.turns, &plan));
+    struct conversation *conversation = conversation_new("me", &plan);
+    bool ok = chat_begin(b->chat, b->turns.turns, &plan, conversation);
     assert_null(plan.thread);
+    assert_null(plan.items);
+    assert_null(plan.start);
+    return ok;
+}
+
+/* Makes a chat for a request with these further members (a comma before each), whose turn runs on thread 'a'. */
+static struct bench *begin_with(const char *members, size_t max_bytes)
+{
+    char *body = NULL;
+    assert_true(
+        asprintf(&body,
+                 "{\"model\":\"gpt-x\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+                 "%s}",
+                 members) > 0);
+    struct bench *b = make_chat(body, max_bytes);
+    free(body);
+    assert_true(begin_chat(b));
     b->quiet = false;
     turn_bench_run(&b->turns, 'a');
     assert_int_equal(chat_state(b->chat), CHAT_WAITING);
@@ -71,12 +99,12 @@ static struct bench *begin_with(bool stream, bool include_usage, size_t max_byte
 
 static struct bench *begin_stream(void)
 {
-    return begin_with(true, false, 0);
+    return begin_with(STREAM, 0);
 }
 
 static struct bench *begin_collected(void)
 {
-    return begin_with(false, false, 1000);
+    return begin_with("", 1000);
 }
 
 static void end(struct bench *b)
@@ -226,7 +254,7 @@ static void test_an_answer_without_a_word_is_a_stream(void **state)
 static void test_usage_is_the_last_frame_if_it_was_asked_for(void **state)
 {
     (void)state;
-    struct bench *b = begin_with(true, true, 0);
+    struct bench *b = begin_with(STREAM ",\"stream_options\":{\"include_usage\":true}", 0);
     turn_bench_delta(&b->turns, 'a', "m1", "x");
     turn_bench_note(&b->turns, 'a', "rawResponse/completed",
                     ",\"usage\":{\"inputTokens\":3,\"outputTokens\":4,\"totalTokens\":7}");
@@ -434,7 +462,7 @@ static void test_a_collected_answer_that_fails_halfway_gives_nothing_of_it(void 
 static void test_an_answer_too_large_to_collect_is_given_up(void **state)
 {
     (void)state;
-    struct bench *b = begin_with(false, false, 10);
+    struct bench *b = begin_with("", 10);
     turn_bench_delta(&b->turns, 'a', "m1", "0123456");
     turn_bench_reason(&b->turns, 'a', "789");
     assert_int_equal(chat_state(b->chat), CHAT_WAITING); /* just fits */
@@ -454,7 +482,7 @@ static void test_an_answer_too_large_to_collect_is_given_up(void **state)
 static void test_a_stream_may_be_as_long_as_it_likes(void **state)
 {
     (void)state;
-    struct bench *b = begin_with(true, false, 10);
+    struct bench *b = begin_with(STREAM, 10);
     for (int i = 0; i < 5; i++)
         turn_bench_delta(&b->turns, 'a', "m1", "0123456789");
     assert_int_equal(chat_state(b->chat), CHAT_STREAMING);
@@ -546,7 +574,7 @@ static void test_a_chat_may_be_freed_by_its_own_output(void **state)
 {
     (void)state;
     for (int how = 0; how < 6; how++) {
-        struct bench *b = how == 2 ? begin_with(false, false, 0) : begin_stream();
+        struct bench *b = how == 2 ? begin_with("", 0) : begin_stream();
         b->frees = true;
         bool stops = true;
         switch (how) {
@@ -581,15 +609,10 @@ static void test_a_chat_may_be_freed_by_its_own_output(void **state)
 static void test_without_a_worker_nothing_is_begun(void **state)
 {
     (void)state;
-    struct bench *b = begin_stream();
+    struct bench *b =
+        make_chat("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}", 1000);
     turns_worker_gone(b->turns.turns);
-    chat_free(b->chat);
-    const struct chat_options options = { .id = "i", .model = "m", .fingerprint = "f" };
-    b->quiet = true;
-    b->chat = chat_new(&options, on_output, b);
-    struct turn_plan plan = turn_bench_plan();
-    assert_false(chat_begin(b->chat, b->turns.turns, &plan));
-    assert_null(plan.thread);
+    assert_false(begin_chat(b));
     assert_int_equal(chat_state(b->chat), CHAT_WAITING);
     end(b);
 }

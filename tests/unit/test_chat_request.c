@@ -1,5 +1,6 @@
 /* A chat completion as clients ask for it: every field right, wrong, null and out of range. */
 #include "chat_request.h"
+#include "message.h"
 #include "unit.h"
 
 #define MESSAGES "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
@@ -76,7 +77,15 @@ struct field_case {
 };
 
 #define TYPE "invalid_type"
+#define MISSING "missing_required_parameter"
+#define VALUE "invalid_value"
 #define UNSUPPORTED "unsupported_parameter"
+#define JSON_SCHEMA(schema, strict)                                                                \
+    "{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":" schema                 \
+    ",\"strict\":" strict "}}"
+#define STRICT_SCHEMA                                                                              \
+    "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"],"      \
+    "\"additionalProperties\":false}"
 
 static const struct field_case fields[] = {
     { "stream_options",
@@ -95,28 +104,28 @@ static const struct field_case fields[] = {
       false,
       { "\"none\"", "\"minimal\"", "\"low\"", "\"medium\"", "\"high\"", "\"xhigh\"", "\"max\"",
         "\"ultra\"" },
-      { { "1", NULL, TYPE },
-        { "[]", NULL, TYPE },
-        { "\"\"", NULL, "unsupported_value" },
-        { "\"Low\"", NULL, "unsupported_value" },
-        { "\"highest\"", NULL, "unsupported_value" } } },
+      { { "1", NULL, TYPE }, { "[]", NULL, TYPE } } }, /* the model says which words it takes */
     { "n",
       false,
-      { "1" },
-      { { "0", NULL, "unsupported_value" },
-        { "2", NULL, "unsupported_value" },
-        { "-1", NULL, "unsupported_value" },
+      { "1", "2", "8" },
+      { { "0", NULL, "integer_below_min_value" },
+        { "-1", NULL, "integer_below_min_value" },
+        { "9", NULL, "unsupported_value" },
+        { "9223372036854775807", NULL, "unsupported_value" },
         { "1.0", NULL, TYPE },
         { "\"1\"", NULL, TYPE },
         { "true", NULL, TYPE } } },
     { "response_format",
       false,
-      { "{\"type\":\"text\"}" },
+      { "{\"type\":\"text\"}", "{\"type\":\"json_object\"}", JSON_SCHEMA(STRICT_SCHEMA, "true"),
+        JSON_SCHEMA(STRICT_SCHEMA, "false"), JSON_SCHEMA("{}", "null"),
+        JSON_SCHEMA("{\"type\":\"string\"}", "false") },
       { { "\"text\"", NULL, TYPE },
         { "[]", NULL, TYPE },
-        { "{}", "response_format.type", "unsupported_value" },
-        { "{\"type\":7}", "response_format.type", "unsupported_value" },
-        { "{\"type\":null}", "response_format.type", "unsupported_value" } } },
+        { "{}", "response_format.type", VALUE },
+        { "{\"type\":7}", "response_format.type", VALUE },
+        { "{\"type\":null}", "response_format.type", VALUE },
+        { "{\"type\":\"xml\"}", "response_format.type", VALUE } } },
     { "modalities",
       false,
       { "[\"text\"]" },
@@ -177,24 +186,58 @@ static const struct field_case fields[] = {
     { "prompt_cache_key", true, { "\"u\"" }, { { "[]", NULL, TYPE } } },
     { "prompt_cache_retention", true, { "\"24h\"" }, { { "24", NULL, TYPE } } },
     { "prediction", true, { "{\"type\":\"content\"}" }, { { "\"x\"", NULL, TYPE } } },
-    { "service_tier", true, { "\"auto\"" }, { { "true", NULL, TYPE } } },
-    { "verbosity", true, { "\"low\"" }, { { "1", NULL, TYPE } } },
-    { "parallel_tool_calls", true, { "true", "false" }, { { "\"no\"", NULL, TYPE } } },
+    { "prompt_cache_options", true, { "{}" }, { { "\"x\"", NULL, TYPE } } },
+    { "service_tier",
+      false,
+      { "\"auto\"", "\"default\"", "\"flex\"", "\"scale\"", "\"priority\"", "\"fast\"" },
+      { { "true", NULL, VALUE }, { "\"\"", NULL, VALUE }, { "\"Flex\"", NULL, VALUE } } },
+    { "verbosity",
+      false,
+      { "\"low\"", "\"medium\"", "\"high\"" },
+      { { "1", NULL, VALUE }, { "\"max\"", NULL, VALUE } } },
+    { "parallel_tool_calls",
+      false,
+      { "true", "false" },
+      { { "\"no\"", NULL, TYPE }, { "0", NULL, TYPE } } },
+    { "chat_template_kwargs", true, { "{}", "7" }, { { NULL, NULL, NULL } } },
+    { "thinking", true, { "{\"type\":\"enabled\"}", "true" }, { { NULL, NULL, NULL } } },
     { "top_k", true, { "40", "\"any\"" }, { { NULL, NULL, NULL } } },
     { "min_p", true, { "0.1" }, { { NULL, NULL, NULL } } },
     { "repetition_penalty", true, { "1.1" }, { { NULL, NULL, NULL } } },
     { "stop",
       false,
-      { "[]" },
-      { { "\"x\"", NULL, UNSUPPORTED }, { "[\"x\"]", NULL, UNSUPPORTED } } },
-    { "tools", false, { "[]" }, { { "[{\"type\":\"function\"}]", NULL, UNSUPPORTED } } },
+      { "[]", "\"none\"", "\"\\u0000\"", "[\"x\"]", "[\"a\",\"b\",\"c\",\"d\"]" },
+      { { "\"\"", NULL, VALUE },
+        { "[\"\"]", NULL, VALUE },
+        { "[\"a\",\"b\",\"c\",\"d\",\"e\"]", NULL, "array_above_max_length" },
+        { "7", NULL, TYPE },
+        { "{}", NULL, TYPE },
+        { "false", NULL, TYPE },
+        { "[\"a\",7]", NULL, TYPE },
+        { "[null]", NULL, TYPE } } },
+    { "tools",
+      false,
+      { "[]", "[{\"type\":\"function\",\"function\":{\"name\":\"look\"}}]" },
+      { { "{}", NULL, TYPE },
+        { "[{\"type\":\"function\"}]", "tools[0].function", TYPE },
+        { "[{\"type\":\"function\",\"function\":{}}]", "tools[0].function.name", VALUE },
+        { "[{\"type\":\"web_search\"}]", "tools[0].type", "unsupported_value" } } },
     { "tool_choice",
       false,
-      { "\"none\"" },
-      { { "\"auto\"", NULL, UNSUPPORTED }, { "{\"type\":\"function\"}", NULL, UNSUPPORTED } } },
-    { "functions", false, { "[]" }, { { "[{}]", NULL, UNSUPPORTED } } },
-    { "function_call", false, { "\"none\"" }, { { "\"auto\"", NULL, UNSUPPORTED } } },
-    { "logprobs", false, { "false" }, { { "true", NULL, UNSUPPORTED } } },
+      { "\"none\"", "\"auto\"" },
+      { { "\"required\"", NULL, VALUE }, { "{\"type\":\"function\"}", NULL, VALUE } } },
+    { "functions",
+      false,
+      { "[]", "[{\"name\":\"look\"}]" },
+      { { "[{}]", "functions[0].name", VALUE }, { "\"look\"", NULL, TYPE } } },
+    { "function_call",
+      false,
+      { "\"none\"", "\"auto\"" },
+      { { "{\"name\":\"look\"}", NULL, VALUE }, { "5", NULL, VALUE } } },
+    { "logprobs",
+      false,
+      { "false" },
+      { { "1", NULL, UNSUPPORTED }, { "true", NULL, UNSUPPORTED } } },
     { "top_logprobs", false, { NULL }, { { "5", NULL, UNSUPPORTED } } },
     { "audio", false, { NULL }, { { "{\"voice\":\"x\"}", NULL, UNSUPPORTED } } },
     { "moderation", false, { NULL }, { { "{}", NULL, UNSUPPORTED } } },
@@ -270,7 +313,9 @@ static void test_no_error_quotes_the_body(void **state)
     static const char *const bodies[] = {
         "{\"model\":\"m\",\"messages\":secret}",
         "{\"model\":\"m\",\"messages\":[{\"role\":\"secret\",\"content\":\"x\"}]}",
-        "{\"model\":\"m\"," MESSAGES ",\"reasoning_effort\":\"secret\"}",
+        "{\"model\":\"m\"," MESSAGES ",\"verbosity\":\"secret\"}",
+        "{\"model\":\"m\"," MESSAGES ",\"service_tier\":\"secret\"}",
+        "{\"model\":\"m\"," MESSAGES ",\"tool_choice\":\"secret\"}",
         "{\"model\":\"m\"," MESSAGES ",\"response_format\":{\"type\":\"secret\"}}",
         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"secret\"}]}]}",
     };
@@ -375,8 +420,11 @@ static void test_every_role_and_form_of_content_is_taken(void **state)
         "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\","
         "\"text\":\"b\",\"more\":1}]}",
         "{\"role\":\"assistant\",\"content\":\"x\",\"refusal\":null}",
-        "{\"role\":\"assistant\",\"content\":null}",
-        "{\"role\":\"assistant\"}",
+        "{\"role\":\"assistant\",\"content\":\"\"}",
+        "{\"role\":\"assistant\",\"refusal\":\"no\"}",
+        "{\"role\":\"assistant\",\"content\":[{\"type\":\"refusal\",\"refusal\":\"no\"}]}",
+        "{\"role\":\"assistant\",\"content\":null,\"function_call\":{\"name\":\"f\",\"arguments\":"
+        "\"\"}}",
         "{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[]}",
         "{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":null}",
     };
@@ -402,9 +450,15 @@ static void test_a_wrong_message_is_refused_with_its_place(void **state)
         { "{\"content\":\"x\"}", "messages[1].role", TYPE },
         { "{\"role\":7,\"content\":\"x\"}", "messages[1].role", TYPE },
         { "{\"role\":\"User\",\"content\":\"x\"}", "messages[1].role", "invalid_value" },
-        { "{\"role\":\"tool\",\"content\":\"x\"}", "messages[1].role", "invalid_value" },
+        { "{\"role\":\"tool\",\"content\":\"x\"}", "messages[1].tool_call_id", MISSING },
+        { "{\"role\":\"tool\",\"content\":\"x\",\"tool_call_id\":7}", "messages[1].tool_call_id",
+          MISSING },
         { "{\"role\":\"\",\"content\":\"x\"}", "messages[1].role", "invalid_value" },
-        { "{\"role\":\"user\"}", "messages[1].content", TYPE },
+        { "{\"role\":\"user\"}", "messages[1].content", MISSING },
+        { "{\"role\":\"assistant\"}", "messages[1].content", MISSING },
+        { "{\"role\":\"assistant\",\"content\":null}", "messages[1].content", TYPE },
+        { "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[]}", "messages[1].content",
+          TYPE },
         { "{\"role\":\"user\",\"content\":null}", "messages[1].content", TYPE },
         { "{\"role\":\"system\",\"content\":null}", "messages[1].content", TYPE },
         { "{\"role\":\"user\",\"content\":7}", "messages[1].content", TYPE },
@@ -416,13 +470,17 @@ static void test_a_wrong_message_is_refused_with_its_place(void **state)
         { "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"text\":\"b\"}]}",
           "messages[1].content[1].type", TYPE },
         { "{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}",
+          "messages[1].content[0].image_url.url", TYPE },
+        { "{\"role\":\"user\",\"content\":[{\"type\":\"input_audio\"}]}",
+          "messages[1].content[0].type", "unsupported_value" },
+        { "{\"role\":\"system\",\"content\":[{\"type\":\"image_url\"}]}",
           "messages[1].content[0].type", "unsupported_value" },
         { "{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}", "messages[1].content[0].text",
           TYPE },
         { "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":null}]}",
           "messages[1].content[0].text", TYPE },
         { "{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[{}]}",
-          "messages[1].tool_calls", UNSUPPORTED },
+          "messages[1].tool_calls[0].id", TYPE },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char *body = NULL;
@@ -446,7 +504,7 @@ static void test_messages_must_be_a_list_that_is_not_empty(void **state)
 static void test_the_number_of_messages_is_bounded(void **state)
 {
     (void)state;
-    for (size_t count = CHAT_MESSAGES_MAX; count <= CHAT_MESSAGES_MAX + 1; count++) {
+    for (size_t count = MESSAGES_MAX; count <= MESSAGES_MAX + 1; count++) {
         struct buf body = BUF_INIT;
         buf_puts(&body, "{\"model\":\"m\",\"messages\":[");
         for (size_t i = 0; i < count; i++)
@@ -454,7 +512,7 @@ static void test_the_number_of_messages_is_bounded(void **state)
         buf_puts(&body, "]}");
         struct verdict v;
         judge(&v, body.data, body.len);
-        assert_int_equal(v.ok, count == CHAT_MESSAGES_MAX);
+        assert_int_equal(v.ok, count == MESSAGES_MAX);
         if (!v.ok)
             assert_string_equal(v.error.code, "array_above_max_length");
         chat_request_free(&v.request);

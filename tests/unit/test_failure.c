@@ -31,7 +31,6 @@ static const struct row rows[] = {
     { "inferenceHookDenied", 0, 400, "invalid_request_error", "invalid_prompt", false, 0 },
     { "badRequest", 0, 400, "invalid_request_error", NULL, false, 0 },
     { "internalServerError", 0, 502, "server_error", "upstream_error", false, 0 },
-    { "other", 0, 502, "server_error", "upstream_error", false, 0 },
     { "somethingNew", 0, 502, "server_error", "upstream_error", false, 0 },
     { NULL, 0, 502, "server_error", "upstream_error", false, 0 },
     { "httpConnectionFailed", 401, 503, "server_error", "upstream_auth", true, -1 },
@@ -119,10 +118,14 @@ static void test_an_answer_that_was_cut_short_is_an_answer(void **state)
         const char *finish_reason; /* NULL: an error */
     } cases[] = {
         { "Incomplete response returned, reason: max_output_tokens", "length" },
-        { "stream error: Incomplete response returned, reason: max_output_tokens", "length" },
+        { "stream disconnected before completion: Incomplete response returned, reason: "
+          "max_output_tokens",
+          "length" },
         { "Incomplete response returned, reason: content_filter", "content_filter" },
-        { "Incomplete response returned, reason: something_new", NULL },
-        { "max_output_tokens", NULL },
+        { "stream disconnected before completion: Incomplete response returned, reason: "
+          "something_new",
+          NULL },
+        { "stream disconnected before completion: max_output_tokens", NULL },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         const struct turn_end end = { .outcome = TURN_FAILED,

@@ -19,7 +19,7 @@ static void begin(struct bench *b, const char *extra, uint64_t rpc_ms)
     *b = (struct bench){ .done = 0 };
     loop_begin(&b->loop);
     wire_begin(&b->wire, b->loop.deadlines, 1);
-    b->models = models_new(extra, rpc_ms);
+    b->models = models_new(extra, NULL, rpc_ms);
 }
 
 static void end(struct bench *b)
@@ -56,6 +56,16 @@ static void give_page(struct bench *b, const char *cursor, const char *result)
     wire_answer(&b->wire, id, result);
 }
 
+static bool has(const struct models *models, const char *name)
+{
+    struct model_choice choice;
+    if (!models_resolve(models, name, &choice))
+        return false;
+    assert_string_equal(choice.id, name);
+    assert_null(choice.effort);
+    return true;
+}
+
 /* The ids of the list object, "a b c". */
 static void assert_listed(const struct bench *b, const char *wanted)
 {
@@ -68,7 +78,7 @@ static void assert_listed(const struct bench *b, const char *wanted)
     {
         const char *id = json_str_at(model, "id");
         buf_printf(&ids, "%s%s", i == 0 ? "" : " ", id);
-        assert_true(models_has(b->models, id));
+        assert_true(has(b->models, id));
         json_t *one = models_object(b->models, id);
         assert_true(json_equal(one, model));
         json_decref(one);
@@ -84,7 +94,7 @@ static void test_before_the_first_list_there_is_only_the_extra_model(void **stat
     struct bench b;
     begin(&b, NULL, RPC_MS);
     assert_listed(&b, "");
-    assert_false(models_has(b.models, "a"));
+    assert_false(has(b.models, "a"));
     assert_null(models_object(b.models, "a"));
     end(&b);
     begin(&b, "my/model", RPC_MS);
@@ -122,7 +132,7 @@ static void test_hidden_and_nameless_models_are_left_out(void **state)
               "\"hidden\":null,\"other\":{}}]}");
     assert_true(b.ok);
     assert_listed(&b, "b e");
-    assert_false(models_has(b.models, "a"));
+    assert_false(has(b.models, "a"));
     assert_null(models_object(b.models, "a"));
     end(&b);
 }
@@ -137,14 +147,15 @@ static void test_a_model_object_is_what_clients_expect(void **state)
               "{\"data\":[{\"id\":\"other\",\"model\":\"a\",\"displayName\":\"The A\","
               "\"description\":\"d\"},{\"model\":\"b\",\"displayName\":null}]}");
     json_t *a = models_object(b.models, "a");
-    assert_int_equal(json_object_size(a), 6);
+    assert_int_equal(json_object_size(a), 7);
+    assert_true(json_is_null(json_object_get(a, "shutdown_date")));
     assert_string_equal(json_str_at(a, "object"), "model");
     assert_string_equal(json_str_at(a, "owned_by"), "openai");
     assert_string_equal(json_str_at(a, "display_name"), "The A");
     assert_string_equal(json_str_at(a, "description"), "d");
     assert_true(json_int_at(a, "created", 0) > 1700000000);
     json_t *other = models_object(b.models, "b");
-    assert_int_equal(json_object_size(other), 4);
+    assert_int_equal(json_object_size(other), 5);
     assert_int_equal(json_int_at(other, "created", 0), json_int_at(a, "created", 1));
     json_decref(other);
     json_decref(a);

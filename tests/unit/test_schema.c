@@ -538,41 +538,59 @@ static void test_what_strict_mode_takes_is_made_into_itself(void **state)
                          "\"minimum\":1,\"exclusiveMaximum\":9.5}}");
 }
 
-static void test_objects_are_closed_and_optional_properties_nullable(void **state)
+static void test_objects_are_closed_and_what_may_be_null_anyway_is_required(void **state)
 {
     (void)state;
-    assert_made(
-        "{\"type\":\"object\",\"required\":[\"id\"],\"properties\":{"
-        "\"id\":{\"type\":\"integer\"},\"s\":{\"type\":\"string\"},"
-        "\"two\":{\"type\":[\"string\",\"integer\"]},\"null\":{\"type\":[\"string\",\"null\"]},"
-        "\"e\":{\"type\":\"string\",\"enum\":[\"a\"]},\"en\":{\"type\":[\"string\",\"null\"],"
-        "\"enum\":[\"a\",null]},\"c\":{\"type\":\"string\",\"const\":\"a\"},"
-        "\"u\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"integer\"}]},"
-        "\"un\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"null\"}]},"
-        "\"r\":{\"$ref\":\"#\"},"
-        "\"o\":{\"type\":\"object\",\"properties\":{\"x\":{\"type\":\"string\"}}},"
-        "\"l\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}}",
-        "{\"type\":\"object\",\"additionalProperties\":false,\"required\":[\"id\",\"s\",\"two\","
-        "\"null\",\"e\",\"en\",\"c\",\"u\",\"un\",\"r\",\"o\",\"l\"],\"properties\":{"
-        "\"id\":{\"type\":\"integer\"},\"s\":{\"type\":[\"string\",\"null\"]},"
-        "\"two\":{\"type\":[\"string\",\"integer\",\"null\"]},"
-        "\"null\":{\"type\":[\"string\",\"null\"]},"
-        "\"e\":{\"anyOf\":[{\"type\":\"string\",\"enum\":[\"a\"]},{\"type\":\"null\"}]},"
-        "\"en\":{\"type\":[\"string\",\"null\"],\"enum\":[\"a\",null]},"
-        "\"c\":{\"anyOf\":[{\"type\":\"string\",\"const\":\"a\"},{\"type\":\"null\"}]},"
-        "\"u\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"integer\"},{\"type\":\"null\"}]},"
-        "\"un\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"null\"}]},"
-        "\"r\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]},"
-        "\"o\":{\"type\":[\"object\",\"null\"],\"additionalProperties\":false,"
-        "\"required\":[\"x\"],\"properties\":{\"x\":{\"type\":[\"string\",\"null\"]}}},"
-        "\"l\":{\"type\":[\"array\",\"null\"],\"items\":{\"type\":\"string\"}}}}");
+    assert_made("{\"type\":\"object\",\"required\":[\"id\"],\"properties\":{\"id\":{\"type"
+                "\":\"integer\"},\"null\":{\"type\":[\"string\",\"null\"]},\"en\":{\"type\":"
+                "[\"string\",\"null\"],\"enum\":[\"a\",null]},\"un\":{\"anyOf\":[{\"type\":"
+                "\"string\"},{\"type\":\"null\"}]},\"nil\":{\"type\":\"null\"},\"old\":{\"ty"
+                "pe\":\"string\",\"nullable\":true},\"e\":{\"enum\":[\"a\"],\"nullable\":t"
+                "rue}}}",
+                "{\"type\":\"object\",\"additionalProperties\":false,\"required\":[\"i"
+                "d\",\"null\",\"en\",\"un\",\"nil\",\"old\",\"e\"],\"properties\":{\"id\":{\"ty"
+                "pe\":\"integer\"},\"null\":{\"type\":[\"string\",\"null\"]},\"en\":{\"type"
+                "\":[\"string\",\"null\"],\"enum\":[\"a\",null]},\"un\":{\"anyOf\":[{\"type"
+                "\":\"string\"},{\"type\":\"null\"}]},\"nil\":{\"type\":\"null\"},\"old\":{\""
+                "type\":[\"string\",\"null\"]},\"e\":{\"anyOf\":[{\"type\":\"string\",\"enu"
+                "m\":[\"a\"]},{\"type\":\"null\"}]}}}");
+}
+
+/* In strict mode it would come as null, which the client's own schema refuses. */
+static void test_an_optional_property_that_may_not_be_null_cannot_be_made(void **state)
+{
+    (void)state;
+    static const char *const properties[] = {
+        "{\"type\":\"string\"}",
+        "{\"type\":[\"string\",\"integer\"]}",
+        "{\"type\":\"string\",\"enum\":[\"a\"]}",
+        "{\"type\":[\"string\",\"null\"],\"enum\":[\"a\"]}",
+        "{\"type\":\"string\",\"const\":\"a\"}",
+        "{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"integer\"}]}",
+        "{\"$ref\":\"#\"}",
+        "{\"type\":\"array\",\"items\":{\"type\":[\"string\",\"null\"]}}",
+        "{\"type\":\"object\",\"properties\":{\"x\":{\"type\":\"null\"}}}",
+    };
+    for (size_t i = 0; i < COUNT_OF(properties); i++) {
+        char text[512];
+        snprintf(text, sizeof(text), "{\"type\":\"object\",\"properties\":{\"a\":%s}}",
+                 properties[i]);
+        assert_not_made(text);
+        snprintf(text, sizeof(text),
+                 "{\"type\":\"object\",\"properties\":{\"o\":{\"type\":\"object\",\"properties\":{"
+                 "\"a\":%s}}},"
+                 "\"required\":[\"o\"]}",
+                 properties[i]);
+        assert_not_made(text);
+    }
 }
 
 static void test_properties_keep_their_order(void **state)
 {
     (void)state;
     json_t *schema = parsed("{\"type\":\"object\",\"properties\":{\"z\":{\"type\":\"string\"},"
-                            "\"a\":{\"type\":\"string\"},\"m\":{\"type\":\"string\"}}}");
+                            "\"a\":{\"type\":\"null\"},\"m\":{\"type\":\"string\"}},"
+                            "\"required\":[\"m\",\"z\"]}");
     json_t *made = schema_make_strict(schema);
     char *text = json_dumps(json_object_get(made, "required"), JSON_COMPACT);
     assert_string_equal(text, "[\"z\",\"a\",\"m\"]");
@@ -643,7 +661,7 @@ static void test_a_pydantic_model_is_made_strict(void **state)
         "\"Cat\":{\"properties\":{\"kind\":{\"const\":\"cat\",\"default\":\"cat\",\"title\":"
         "\"Kind\","
         "\"type\":\"string\"},\"lives\":{\"title\":\"Lives\",\"type\":\"integer\",\"maximum\":9}},"
-        "\"required\":[\"lives\"],\"title\":\"Cat\",\"type\":\"object\"}},"
+        "\"required\":[\"kind\",\"lives\"],\"title\":\"Cat\",\"type\":\"object\"}},"
         "\"properties\":{"
         "\"kind\":{\"$ref\":\"#/$defs/Kind\",\"description\":\"what it is\"},"
         "\"nick\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"null\"}],\"default\":null,"
@@ -655,8 +673,8 @@ static void test_a_pydantic_model_is_made_strict(void **state)
         "\"mapping\":{\"cat\":\"#/$defs/Cat\"}}}}},"
         "\"required\":[\"kind\",\"old\",\"pets\"],\"title\":\"Model\",\"type\":\"object\"}",
         "{\"$defs\":{\"Kind\":{\"enum\":[\"a\",\"b\"],\"type\":\"string\"},"
-        "\"Cat\":{\"properties\":{\"kind\":{\"anyOf\":[{\"const\":\"cat\",\"type\":\"string\","
-        "\"description\":\"(default: \\\"cat\\\")\"},{\"type\":\"null\"}]},"
+        "\"Cat\":{\"properties\":{\"kind\":{\"const\":\"cat\",\"type\":\"string\","
+        "\"description\":\"(default: \\\"cat\\\")\"},"
         "\"lives\":{\"type\":\"integer\",\"maximum\":9}},\"required\":[\"kind\",\"lives\"],"
         "\"additionalProperties\":false,\"type\":\"object\"}},"
         "\"properties\":{"
@@ -700,7 +718,7 @@ static void test_a_zod_schema_is_made_strict(void **state)
         "\"const\":\"go\"}},\"required\":[\"t\"],\"additionalProperties\":false},"
         "{\"type\":\"object\",\"properties\":{\"t\":{\"type\":\"string\",\"const\":\"stop\"}},"
         "\"required\":[\"t\"],\"additionalProperties\":false}]},"
-        "\"tag\":{\"type\":\"string\",\"minLength\":1}},"
+        "\"tag\":{\"anyOf\":[{\"type\":\"string\",\"minLength\":1},{\"type\":\"null\"}]}},"
         "\"required\":[\"mail\",\"age\",\"step\"],\"additionalProperties\":false}",
         "{\"type\":\"object\",\"properties\":{\"mail\":{\"type\":\"string\",\"format\":\"email\","
         "\"description\":\"(pattern: \\\"^(?!\\\\\\\\.)[a-z]+@[a-z]+$\\\")\"},"
@@ -709,7 +727,8 @@ static void test_a_zod_schema_is_made_strict(void **state)
         "\"const\":\"go\"}},\"required\":[\"t\"],\"additionalProperties\":false},"
         "{\"type\":\"object\",\"properties\":{\"t\":{\"type\":\"string\",\"const\":\"stop\"}},"
         "\"required\":[\"t\"],\"additionalProperties\":false}]},"
-        "\"tag\":{\"type\":[\"string\",\"null\"],\"description\":\"(minLength: 1)\"}},"
+        "\"tag\":{\"anyOf\":[{\"type\":\"string\",\"description\":\"(minLength: "
+        "1)\"},{\"type\":\"null\"}]}},"
         "\"required\":[\"mail\",\"age\",\"step\",\"tag\"],\"additionalProperties\":false}");
 }
 
@@ -823,7 +842,8 @@ int main(void)
         cmocka_unit_test(test_names_with_a_meaning_elsewhere_are_names),
         cmocka_unit_test(test_a_string_with_nul_is_no_word_of_the_schema),
         cmocka_unit_test(test_what_strict_mode_takes_is_made_into_itself),
-        cmocka_unit_test(test_objects_are_closed_and_optional_properties_nullable),
+        cmocka_unit_test(test_objects_are_closed_and_what_may_be_null_anyway_is_required),
+        cmocka_unit_test(test_an_optional_property_that_may_not_be_null_cannot_be_made),
         cmocka_unit_test(test_properties_keep_their_order),
         cmocka_unit_test(test_annotations_are_dropped_and_constraints_told),
         cmocka_unit_test(test_a_long_constraint_is_not_told),
