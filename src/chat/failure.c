@@ -34,7 +34,7 @@ static const struct failure failures[] = {
     { "policyCapacityUnavailable", 503, "server_error", "server_overloaded",
       "The model is at capacity.", RETRY_SOON_S, 0, NULL },
     { "modelNotFound", 404, "invalid_request_error", "model_not_found",
-      "The upstream does not know the model.", 0, 0, NULL },
+      "The upstream does not know the model.", 0, 0, "model" },
     { "unauthorized", 503, "server_error", "upstream_auth",
       "The login of this endpoint at its upstream is not accepted; its operator must log in.", 60,
       -1, NULL },

@@ -322,7 +322,7 @@ static json_t *image_part(const json_t *part)
 
 static void append_parts(json_t *parts, const json_t *content, const char *text_type)
 {
-    if (json_is_string(content) && json_string_length(content) != 0)
+    if (json_is_string(content))
         json_array_append_new(parts, text_part(text_type, content));
     for (size_t i = 0; i < json_array_size(content); i++) {
         const json_t *part = json_array_get(content, i);
@@ -337,11 +337,14 @@ static void append_message(json_t *items, const json_t *message, const char *rol
 {
     const char *text_type = is(role, "assistant") ? "output_text" : "input_text";
     const json_t *refusal = json_object_get(message, "refusal");
+    const json_t *content = json_object_get(message, "content");
     json_t *parts = json_array();
-    append_parts(parts, json_object_get(message, "content"), text_type);
+    /* An assistant that only called tools said nothing; what anybody else says is said, also if it is empty. */
+    if (!is(role, "assistant") || json_string_length(content) != 0 || json_is_array(content))
+        append_parts(parts, content, text_type);
     if (json_is_string(refusal) && json_string_length(refusal) != 0)
         json_array_append_new(parts, text_part(text_type, refusal));
-    if (json_array_size(parts) != 0) /* an assistant that only called tools said nothing */
+    if (json_array_size(parts) != 0)
         json_array_append_new(
             items, json_pack("{s:s, s:s, s:O}", "type", "message", "role", role, "content", parts));
     json_decref(parts);

@@ -1,6 +1,7 @@
 /* Whole answers: a status, headers and a JSON body. */
 #include "reply.h"
 
+#include "cors.h"
 #include "id.h"
 #include "json.h"
 
@@ -91,6 +92,11 @@ void reply_error(h2o_req_t *req, const struct api_error *error)
 
 /* ---- what h2o itself answers ---- */
 
+struct wrapper_filter {
+    h2o_filter_t super;
+    const char *origins; /* borrowed */
+};
+
 struct wrapper {
     h2o_ostream_t super;
     h2o_iovec_t body; /* in the request's pool */
@@ -126,7 +132,6 @@ static void describe(int status, struct api_error *ret)
  * when it comes. */
 static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
 {
-    (void)self;
     struct api_error error;
     struct buf body = BUF_INIT;
     char id[ID_SIZE];
@@ -142,11 +147,14 @@ static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t *
     h2o_set_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE,
                    H2O_STRLIT("application/json"), 1);
     reply_header(req, "x-request-id", id);
+    reply_header(req, "openai-processing-ms", "0"); /* nobody processed it */
+    cors_allow(req, ((struct wrapper_filter *)(void *)self)->origins);
     h2o_setup_next_ostream(req, &stream->next);
 }
 
-void reply_wrap_core_errors(h2o_pathconf_t *fallback_path)
+void reply_wrap_core_errors(h2o_pathconf_t *fallback_path, const char *origins)
 {
-    h2o_filter_t *filter = h2o_create_filter(fallback_path, sizeof(*filter));
+    h2o_filter_t *filter = h2o_create_filter(fallback_path, sizeof(struct wrapper_filter));
     filter->on_setup_ostream = on_setup_wrapper;
+    ((struct wrapper_filter *)(void *)filter)->origins = origins;
 }

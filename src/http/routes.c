@@ -89,8 +89,8 @@ static const char *allowed_methods(const struct route *route)
 /* A browser asks before it sends: answered here, for it sends no key with that. */
 static bool guard_origin(const struct routes *routes, h2o_req_t *req, const struct route *route)
 {
-    bool allowed = route->guarded && cors_allow(req, routes->config->cors_origins);
-    if (!allowed || !cors_is_preflight(req))
+    bool allowed = cors_allow(req, routes->config->cors_origins);
+    if (!allowed || route == NULL || !route->guarded || !cors_is_preflight(req))
         return true;
     cors_answer_preflight(req, allowed_methods(route));
     return false;
@@ -153,7 +153,7 @@ void routes_dispatch(struct routes *routes, h2o_req_t *req)
         rc->route = route->name;
     log_debug("http", "ingress", LOG_ID("request_id", rc->id), LOG_ID("route", rc->route),
               LOG_INT("bytes", req->entity.len));
-    if (guard_path(req, rc, route) && guard_origin(routes, req, route) &&
+    if (guard_origin(routes, req, route) && guard_path(req, rc, route) &&
         guard_method(req, rc, route, exact) && guard_key(routes, req, rc, route))
         route->handle(routes, req);
 }

@@ -2,6 +2,7 @@
 #include "server.h"
 
 #include "access_log.h"
+#include "config.h"
 #include "deadline.h"
 #include "exchange.h"
 #include "log.h"
@@ -107,7 +108,7 @@ static void configure(struct server *server)
     handler->server = server;
     host->fallback_path.error_log.emit_request_errors = 0;
     access_log_register(&host->fallback_path);
-    reply_wrap_core_errors(&host->fallback_path);
+    reply_wrap_core_errors(&host->fallback_path, server->options.routes->config->cors_origins);
 }
 
 struct server *server_new(uv_loop_t *loop, const struct server_options *options)

@@ -193,7 +193,7 @@ bool models_takes_effort(const struct models *models, const char *id, const char
         if (name != NULL && strcmp(name, effort) == 0)
             return true;
     }
-    return efforts == NULL;
+    return json_array_size(efforts) == 0;
 }
 
 static bool is_image(const json_t *modality)

@@ -52,8 +52,11 @@ static void assert_row(const struct row *row, const struct api_error *e)
         assert_string_equal(e->code, row->code);
     assert_int_equal(e->retry_after_s > 0, row->retry_after);
     assert_int_equal(e->should_retry, row->should_retry);
-    bool too_long = row->code != NULL && strcmp(row->code, "context_length_exceeded") == 0;
-    assert_string_equal(e->param, too_long ? "messages" : "");
+    const char *code = row->code != NULL ? row->code : "";
+    const char *param = strcmp(code, "context_length_exceeded") == 0 ? "messages"
+                        : strcmp(code, "model_not_found") == 0       ? "model"
+                                                                     : "";
+    assert_string_equal(e->param, param);
     assert_true(strlen(e->message) > 10);
 }
 
