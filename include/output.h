@@ -11,10 +11,10 @@
 
 #define OUTPUT_ID_MAX 128          /* longest thread, turn or call id that we keep */
 #define OUTPUT_OPEN_ITEMS_MAX 1024 /* messages of one turn that are open at once */
-#define OUTPUT_CALLS_MAX 128       /* function calls of one response, as the openai package has it */
+#define OUTPUT_CALLS_MAX 128 /* function calls of one response, as the openai package has it */
 
 /* Token counts as the upstream reported them; cached and cache_write are part of input, reasoning is part of output. */
-    struct turn_usage {
+struct turn_usage {
     int64_t input;
     int64_t cached;
     int64_t cache_write;

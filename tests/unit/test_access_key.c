@@ -153,6 +153,25 @@ static void test_the_bounds_of_a_key_are_exact(void **state)
     free(path);
 }
 
+static void test_a_key_is_appended_and_what_stood_before_does_not_count(void **state)
+{
+    char *path = folder_path(*state, "api-key");
+    struct buf line = BUF_INIT;
+    char *why = NULL;
+    buf_puts(&line, "Authorization: Bearer ");
+    folder_put(*state, "api-key", LITERAL("short\n"));
+    assert_false(access_key_from_file(path, &line, &why));
+    free(why);
+    why = NULL;
+    buf_clear(&line);
+    buf_puts(&line, "two words: ");
+    folder_put(*state, "api-key", LITERAL("my-key-01\n"));
+    assert_true(access_key_from_file(path, &line, &why));
+    assert_string_equal(buf_str(&line), "two words: my-key-01");
+    buf_free(&line);
+    free(path);
+}
+
 static void test_a_file_that_cannot_be_read_or_made_is_named(void **state)
 {
     const struct folder *f = *state;
@@ -184,6 +203,7 @@ int main(void)
         FOLDER_TEST(test_the_first_line_of_a_file_is_the_key),
         FOLDER_TEST(test_a_file_without_a_usable_key_is_refused_and_left_alone),
         FOLDER_TEST(test_the_bounds_of_a_key_are_exact),
+        FOLDER_TEST(test_a_key_is_appended_and_what_stood_before_does_not_count),
         FOLDER_TEST(test_a_file_that_cannot_be_read_or_made_is_named),
     };
     if (sodium_init() < 0)

@@ -328,6 +328,70 @@ static void test_no_error_quotes_the_body(void **state)
     }
 }
 
+static void test_a_number_of_any_size_is_json(void **state)
+{
+    (void)state;
+    static const char *const numbers[] = { "9223372036854775808",
+                                           "18446744073709551615",
+                                           "-99999999999999999999",
+                                           "123456789012345678901234567890",
+                                           "1e30",
+                                           "[1,{\"n\":18446744073709551616}]" };
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        char *body = body_with("a_field_of_tomorrow", numbers[i]);
+        assert_accepted(body, "");
+        free(body);
+    }
+}
+
+/* The sequences that the request has, "a|b|". */
+static void assert_stops(const char *value, const char *wanted)
+{
+    char *body = body_with("stop", value);
+    struct verdict v;
+    struct stop stop = { .count = 0 };
+    struct buf got = BUF_INIT;
+    judge(&v, body, strlen(body));
+    assert_true(v.ok);
+    chat_request_stops(&v.request, &stop);
+    for (size_t i = 0; i < stop.count; i++) {
+        buf_append(&got, stop.sequences[i], stop.lengths[i]);
+        buf_putc(&got, '|');
+    }
+    assert_string_equal(buf_str(&got), wanted);
+    assert_string_equal(buf_str(&v.request.emulated), stop.count != 0 ? "stop" : "");
+    buf_free(&got);
+    chat_request_free(&v.request);
+    free(body);
+}
+
+static void test_stop_words_are_taken_in_both_forms(void **state)
+{
+    (void)state;
+    assert_stops("null", "");
+    assert_stops("[]", "");
+    assert_stops("\"none\"", "none|"); /* a word like any other */
+    assert_stops("[\"b\",\"a\",\"b\"]", "b|a|b|");
+}
+
+static void test_the_length_of_a_stop_word_is_bounded(void **state)
+{
+    (void)state;
+    char value[STOP_BYTES_MAX + 4];
+    memset(value, 's', sizeof(value));
+    value[0] = value[STOP_BYTES_MAX + 1] = '"';
+    value[STOP_BYTES_MAX + 2] = '\0';
+    char *body = body_with("stop", value);
+    assert_accepted(body, "");
+    free(body);
+    value[STOP_BYTES_MAX + 1] = 's';
+    value[STOP_BYTES_MAX + 2] = '"';
+    value[STOP_BYTES_MAX + 3] = '\0';
+    body = body_with("stop", value);
+    assert_refused(body, "stop", VALUE);
+    free(body);
+}
+
 static void test_model_and_messages_are_required(void **state)
 {
     (void)state;
@@ -529,6 +593,9 @@ int main(void)
         cmocka_unit_test(test_all_fields_without_effect_are_named),
         cmocka_unit_test(test_what_is_no_json_object_is_refused),
         cmocka_unit_test(test_no_error_quotes_the_body),
+        cmocka_unit_test(test_a_number_of_any_size_is_json),
+        cmocka_unit_test(test_stop_words_are_taken_in_both_forms),
+        cmocka_unit_test(test_the_length_of_a_stop_word_is_bounded),
         cmocka_unit_test(test_model_and_messages_are_required),
         cmocka_unit_test(test_a_body_may_hold_a_nul_in_a_text),
         cmocka_unit_test(test_usage_of_a_stream_is_a_choice),

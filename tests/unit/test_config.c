@@ -313,6 +313,14 @@ static void test_every_wrong_setting_is_named_at_once(void **state)
         assert_int_equal(count_of(l->complaints, named[i]), 1);
 }
 
+static void test_one_wrong_setting_is_one_complaint(void **state)
+{
+    (void)state;
+    environment_set("WORKER_BACKOFF_INITIAL_MS", "4000");
+    environment_set("WORKER_BACKOFF_MAX_MS", "abc");
+    assert_only_complaint("WORKER_BACKOFF_MAX_MS", "must be a whole number from 1 to 3600000");
+}
+
 static void test_the_longest_backoff_may_equal_the_first(void **state)
 {
     struct loaded *l = *state;
@@ -328,6 +336,11 @@ static void test_a_key_must_be_long_enough_and_printable(void **state)
 {
     (void)state;
     environment_set("PROXY_API_KEY", "1234567");
+    assert_only_complaint("PROXY_API_KEY", "must have 8 to 512 characters");
+    char key[514];
+    memset(key, 'k', sizeof(key));
+    key[513] = '\0';
+    environment_set("PROXY_API_KEY", key); /* it would never match itself */
     assert_only_complaint("PROXY_API_KEY", "must have 8 to 512 characters");
     static const char *const bad[] = { "12345678 ",
                                        "1234 5678",
@@ -363,6 +376,7 @@ static void test_names_that_only_we_could_have_are_warned_about(void **state)
     environment_set("SSE_PING", "x");
     environment_set("CODEX_API_SERVICE_HOST",
                     "x"); /* as Kubernetes sets for a service of our name */
+    environment_set("CODEX_API_PORT_11435_TCP", "tcp://10.0.0.1:11435");
     environment_set("PORTS", "x");
     environment_set("HTTP_PROXY", "x");
     environment_set("PROXY_HOST", "127.0.0.2");
@@ -425,6 +439,7 @@ int main(void)
         CONFIG_TEST(test_each_choice_is_its_index),
         CONFIG_TEST(test_another_choice_is_refused_with_those_there_are),
         CONFIG_TEST(test_every_wrong_setting_is_named_at_once),
+        CONFIG_TEST(test_one_wrong_setting_is_one_complaint),
         CONFIG_TEST(test_the_longest_backoff_may_equal_the_first),
         CONFIG_TEST(test_a_key_must_be_long_enough_and_printable),
         CONFIG_TEST(test_no_complaint_quotes_a_value),

@@ -189,6 +189,35 @@ static void test_a_callback_may_set_itself_again(void **state)
     expect(&diary, "aaaaab");
 }
 
+static void set_again_now(struct alarm *a)
+{
+    if (a->diary->count < a->diary->wanted)
+        set(a, 0);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    bool *ticked = timer->data;
+    *ticked = true;
+}
+
+static void test_a_deadline_that_is_always_due_leaves_room_for_the_rest_of_the_loop(void **state)
+{
+    struct loop *l = *state;
+    struct diary diary = { .loop = l, .wanted = sizeof(diary.names) - 1 };
+    struct alarm a = { .diary = &diary, .name = 'a', .then = set_again_now };
+    uv_timer_t timer;
+    bool ticked = false;
+    uv_timer_init(&l->uv, &timer);
+    timer.data = &ticked;
+    set(&a, 0);
+    uv_timer_start(&timer, on_tick, 0, 0);
+    loop_until_true(l, &ticked);
+    assert_true(diary.count < 10);
+    clear(&a);
+    uv_close((uv_handle_t *)&timer, NULL);
+}
+
 static void test_a_callback_may_set_another_to_now(void **state)
 {
     struct diary diary = { .loop = *state };
@@ -243,6 +272,7 @@ int main(void)
         LOOP_TEST(test_a_cleared_deadline_never_fires),
         LOOP_TEST(test_a_callback_may_clear_one_that_is_due_as_well),
         LOOP_TEST(test_a_callback_may_set_itself_again),
+        LOOP_TEST(test_a_deadline_that_is_always_due_leaves_room_for_the_rest_of_the_loop),
         LOOP_TEST(test_a_callback_may_set_another_to_now),
         LOOP_TEST(test_a_callback_may_move_one_that_is_due_as_well),
         LOOP_TEST(test_a_callback_may_free_what_embeds_the_deadline),

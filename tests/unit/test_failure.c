@@ -146,6 +146,43 @@ static void test_an_answer_that_was_cut_short_is_an_answer(void **state)
     }
 }
 
+/* What has no kind is either a broken stream, and says so, or a refusal in the upstream's own words. */
+static void test_a_refusal_without_a_kind_is_the_clients_and_is_not_quoted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *kind;
+        const char *message;
+        int status;
+    } cases[] = {
+        { "other", LEAK, 400 },
+        { "other", "", 400 },
+        { "other", "The model `" LEAK "` does not take images.", 400 },
+        { "other", "stream disconnected before completion: " LEAK, 502 },
+        { "other", NULL, 502 },
+        { "Other", LEAK, 502 },
+        { NULL, LEAK, 502 },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct turn_end end = { .outcome = TURN_FAILED,
+                                      .kind = cases[i].kind,
+                                      .message = cases[i].message };
+        struct api_error error;
+        assert_null(failure_finish_reason(&end, &error));
+        assert_int_equal(error.status, cases[i].status);
+        assert_null(strstr(error.message, "leak"));
+    }
+}
+
+static void test_a_turn_that_waits_for_its_calls_has_answered(void **state)
+{
+    (void)state;
+    const struct turn_end end = { .outcome = TURN_CALLS };
+    struct api_error error = { .status = 0 };
+    assert_non_null(failure_finish_reason(&end, &error));
+    assert_int_equal(error.status, 0);
+}
+
 static void test_the_upstreams_own_word_about_a_bad_request_is_passed_on(void **state)
 {
     (void)state;
@@ -197,6 +234,8 @@ int main(void)
         cmocka_unit_test(test_the_other_outcomes_have_theirs),
         cmocka_unit_test(test_a_completed_turn_stopped_by_itself),
         cmocka_unit_test(test_an_answer_that_was_cut_short_is_an_answer),
+        cmocka_unit_test(test_a_refusal_without_a_kind_is_the_clients_and_is_not_quoted),
+        cmocka_unit_test(test_a_turn_that_waits_for_its_calls_has_answered),
         cmocka_unit_test(test_the_upstreams_own_word_about_a_bad_request_is_passed_on),
         cmocka_unit_test(test_a_long_word_of_the_upstream_is_cut),
     };

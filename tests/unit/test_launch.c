@@ -384,6 +384,60 @@ static void test_no_proxy_stands_before_the_demo_model(void **state)
     launch_free(&launch);
 }
 
+/* How many entries set the variable. */
+static size_t settings_of(char *const *items, const char *name)
+{
+    size_t len = strlen(name);
+    size_t n = 0;
+    for (size_t i = 0; items[i] != NULL; i++)
+        n += strncmp(items[i], name, len) == 0 && items[i][len] == '=';
+    return n;
+}
+
+static void test_a_variable_is_passed_on_once_with_our_value(void **state)
+{
+    (void)state;
+    environment_set("NO_PROXY", "corp.example");
+    environment_set("no_proxy", "corp.example");
+    environment_set("MINE", "x");
+    struct config c = config_with(DEMO_ON);
+    c.worker_env = "PATH,MINE,NO_PROXY,MINE,CODEX_HOME";
+    environment_set("CODEX_HOME", "/not/ours");
+    struct launch launch = make(&c, LAUNCH_DEMO);
+    static const char *const names[] = { "NO_PROXY", "no_proxy", "PATH", "MINE", "CODEX_HOME" };
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        assert_int_equal(settings_of(launch.env, names[i]), 1);
+    assert_true(has(launch.env, "NO_PROXY=127.0.0.1"));
+    assert_true(has(launch.env, "CODEX_HOME=/srv/of codex"));
+    launch_free(&launch);
+}
+
+/* So that another binary of the same name is noticed. */
+static void test_a_binary_is_known_by_the_file_that_its_name_means(void **state)
+{
+    const struct folder *f = *state;
+    char *file = folder_path(f, "codex");
+    char *path = NULL;
+    assert_true(asprintf(&path, "/no/such/folder::%s:/usr/bin", f->path) > 0);
+    environment_set("PATH", path);
+    struct config c = config_with(DEMO_OFF);
+    c.codex_bin = "codex";
+    folder_put(f, "codex", LITERAL("#!/bin/sh\n"));
+    struct launch launch = make(&c, LAUNCH_LOGIN);
+    assert_string_equal(launch.file, "codex"); /* it cannot be run */
+    launch_free(&launch);
+    assert_int_equal(chmod(file, 0700), 0);
+    launch = make(&c, LAUNCH_LOGIN);
+    assert_string_equal(launch.file, file);
+    launch_free(&launch);
+    c.codex_bin = "./codex";
+    launch = make(&c, LAUNCH_LOGIN);
+    assert_string_equal(launch.file, "./codex");
+    launch_free(&launch);
+    free(path);
+    free(file);
+}
+
 #define LAUNCH_TEST(test) cmocka_unit_test_setup_teardown(test, setup, folder_teardown)
 
 int main(void)
@@ -408,6 +462,8 @@ int main(void)
         LAUNCH_TEST(test_names_in_worker_env_are_let_through),
         LAUNCH_TEST(test_a_variable_that_is_not_set_is_not_passed_on),
         LAUNCH_TEST(test_no_proxy_stands_before_the_demo_model),
+        LAUNCH_TEST(test_a_variable_is_passed_on_once_with_our_value),
+        LAUNCH_TEST(test_a_binary_is_known_by_the_file_that_its_name_means),
     };
     json_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);

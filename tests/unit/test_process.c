@@ -25,6 +25,7 @@ struct child {
     size_t err_lines;
     size_t err_bytes;
     size_t err_longest;
+    size_t err_shortest; /* 0: there was none */
     bool lost;
     enum process_loss why;
     bool exited;
@@ -66,6 +67,8 @@ static void on_stderr_line(void *ctx, const char *line, size_t len)
     assert_null(memchr(line, '\n', len));
     c->err_lines++;
     c->err_bytes += len;
+    if (c->err_shortest == 0 || len < c->err_shortest)
+        c->err_shortest = len;
     c->err_longest = len > c->err_longest ? len : c->err_longest;
 }
 
@@ -243,6 +246,22 @@ static void test_lines_of_stderr_come_whole(void **state)
     loop_until(&c->loop, has_two_err_lines, c);
     assert_int_equal(c->err_bytes, 12);
     assert_int_equal(c->err_longest, 11);
+}
+
+static bool has_short_err_line(const void *ctx)
+{
+    const struct child *c = ctx;
+    return c->err_shortest == 5 || c->exited;
+}
+
+static void test_a_line_of_stderr_behind_a_long_one_is_a_line_of_its_own(void **state)
+{
+    struct child *c = *state;
+    spawn_shell(c, "head -c 4000 /dev/zero | tr '\\0' e >&2; sleep 0.01; "
+                   "printf '%0200d\\nFATAL\\n' 0 >&2; cat");
+    loop_until(&c->loop, has_short_err_line, c);
+    assert_int_equal(c->err_shortest, 5);
+    assert_int_equal(c->err_bytes, 4000 + 200 + 5);
 }
 
 /* ---- the end ---- */
@@ -498,6 +517,7 @@ int main(void)
         PROCESS_TEST(test_half_a_line_at_the_end_is_not_a_line),
         PROCESS_TEST(test_a_flood_on_stderr_blocks_nobody),
         PROCESS_TEST(test_lines_of_stderr_come_whole),
+        PROCESS_TEST(test_a_line_of_stderr_behind_a_long_one_is_a_line_of_its_own),
         PROCESS_TEST(test_a_signal_that_ends_a_child_is_told),
         PROCESS_TEST(test_a_kill_reaches_the_whole_group),
         PROCESS_TEST(test_a_child_that_closes_stdout_is_lost_though_it_lives),

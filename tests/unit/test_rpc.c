@@ -190,6 +190,30 @@ static void test_an_error_comes_with_its_code_and_message(void **state)
     assert_int_equal(c[2].status, RPC_ERROR);
 }
 
+static void test_an_error_that_is_null_is_none(void **state)
+{
+    struct bench *b = *state;
+    struct caller c = { 0 };
+    json_int_t id = call(b, &c, 1, LONG_MS);
+    assert_true(wire_hear(&b->wire, "{\"id\":%d,\"result\":{\"a\":1},\"error\":null}", (int)id));
+    assert_int_equal(c.status, RPC_OK);
+    assert_int_equal(json_int_at(c.result, "a", 0), 1);
+    json_decref(c.result);
+}
+
+static void test_a_number_of_any_size_does_not_spoil_a_message(void **state)
+{
+    struct bench *b = *state;
+    struct caller c = { 0 };
+    json_int_t id = call(b, &c, 1, LONG_MS);
+    assert_true(wire_hear(&b->wire, "{\"method\":\"x\",\"params\":{\"n\":18446744073709551615}}"));
+    assert_true(wire_hear(&b->wire, "{\"id\":%d,\"result\":{\"n\":18446744073709551615,\"m\":7}}",
+                          (int)id));
+    assert_int_equal(c.status, RPC_OK);
+    assert_int_equal(json_int_at(c.result, "m", 0), 7);
+    json_decref(c.result);
+}
+
 static void test_a_second_answer_is_dropped(void **state)
 {
     struct bench *b = *state;
@@ -456,6 +480,8 @@ int main(void)
         RPC_TEST(test_answers_find_their_calls_in_any_order),
         RPC_TEST(test_any_value_may_be_the_result),
         RPC_TEST(test_an_error_comes_with_its_code_and_message),
+        RPC_TEST(test_an_error_that_is_null_is_none),
+        RPC_TEST(test_a_number_of_any_size_does_not_spoil_a_message),
         RPC_TEST(test_a_second_answer_is_dropped),
         RPC_TEST(test_an_answer_to_nothing_changes_nothing),
         RPC_TEST(test_garbage_is_told_apart_and_disturbs_no_call),

@@ -8,6 +8,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <sodium.h>
+#include <unistd.h>
+
+/* Of a worker in sh. */
+#define HANDSHAKE                                                                                  \
+    "read -r line; echo '{\"id\":1,\"result\":{\"userAgent\":\"codex/1\"}}'; read -r line; "
 
 struct bench {
     struct loop loop;
@@ -459,6 +464,64 @@ static void test_a_file_that_is_not_there_is_tried_again_and_again(void **state)
     stop(b);
 }
 
+/* ---- what a worker says on stderr ---- */
+
+/* What is logged while a worker that is this script fails; the caller frees it. */
+static char *log_of_failure(struct bench *b, const char *script)
+{
+    char *argv[] = { "sh", "-c", (char *)(uintptr_t)script, NULL };
+    char *shell_env[] = { "PATH=/usr/local/bin:/usr/bin:/bin", NULL };
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    fflush(stdout);
+    int out = dup(STDOUT_FILENO);
+    assert_true(out >= 0);
+    assert_int_equal(dup2(fileno(file), STDOUT_FILENO), STDOUT_FILENO);
+    log_set_level(LOG_DEBUG);
+    b->options.file = "/bin/sh";
+    b->options.argv = argv;
+    b->options.env = shell_env;
+    rest_long(b);
+    start(b, "");
+    wait_until(b, is_resting);
+    log_set_level(LOG_SILENCE);
+    fflush(stdout);
+    assert_int_equal(dup2(out, STDOUT_FILENO), STDOUT_FILENO);
+    close(out);
+    char *text = calloc(1, 65536);
+    rewind(file);
+    assert_true(fread(text, 1, 65535, file) > 0);
+    fclose(file);
+    supervisor_free(b->sup); /* before the options go */
+    b->sup = NULL;
+    return text;
+}
+
+static void test_what_a_worker_says_before_it_fails_to_start_is_logged(void **state)
+{
+    char *text = log_of_failure(*state, "echo 'cannot read auth.json' >&2; exit 1");
+    assert_non_null(strstr(text, "cannot read auth.json"));
+    free(text);
+}
+
+static void test_what_a_worker_says_after_the_handshake_is_never_logged(void **state)
+{
+    static const char *const scripts[] = {
+        HANDSHAKE "echo 'panic: user said my-secret-prompt' >&2; exec >&-; sleep 9",
+        HANDSHAKE "echo 'panic: user said my-secret-prompt' >&2; sleep 0.05; exit 1",
+        HANDSHAKE "echo 'panic: user said my-secret-prompt' >&2; sleep 0.05; kill -9 $$",
+    };
+    struct bench *b = *state;
+    for (size_t i = 0; i < COUNT_OF(scripts); i++) {
+        char *text = log_of_failure(b, scripts[i]);
+        assert_null(strstr(text, "my-secret-prompt"));
+        assert_null(strstr(text, "start_stderr"));
+        if (i != 0) /* the first is killed at once, perhaps before it is read */
+            assert_non_null(strstr(text, "\"stderr\"")); /* only counted */
+        free(text);
+    }
+}
+
 /* ---- preparation ---- */
 
 static void test_a_preparation_that_fails_is_tried_again(void **state)
@@ -770,6 +833,8 @@ int main(void)
         SUPERVISOR_TEST(test_a_worker_that_floods_a_line_is_replaced),
         SUPERVISOR_TEST(test_a_worker_whose_child_holds_stdout_is_replaced),
         SUPERVISOR_TEST(test_a_file_that_is_not_there_is_tried_again_and_again),
+        SUPERVISOR_TEST(test_what_a_worker_says_before_it_fails_to_start_is_logged),
+        SUPERVISOR_TEST(test_what_a_worker_says_after_the_handshake_is_never_logged),
         SUPERVISOR_TEST(test_a_preparation_that_fails_is_tried_again),
         SUPERVISOR_TEST(test_a_preparation_that_takes_too_long_is_cancelled),
         SUPERVISOR_TEST(test_a_preparation_may_come_later),

@@ -497,6 +497,69 @@ static void test_reasoning_parts_are_kept_apart_by_a_blank_line(void **state)
     forget(&o);
 }
 
+static void test_text_is_given_whatever_its_id(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    char id[OUTPUT_ID_MAX * 2 + 1];
+    memset(id, 'i', sizeof(id) - 1);
+    id[sizeof(id) - 1] = '\0';
+    begin_running(b, &o);
+    turn_bench_delta(b, 'a', id, "long ");
+    turn_bench_note(b, 'a', "item/agentMessage/delta", ",\"itemId\":7,\"delta\":\"odd \"");
+    turn_bench_note(b, 'a', "item/agentMessage/delta", ",\"delta\":\"none \"");
+    complete_item(b, id, "long tail");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.text), "long odd none tail");
+    forget(&o);
+}
+
+static void test_text_of_every_message_is_given_however_many_are_open(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    for (int i = 0; i < OUTPUT_OPEN_ITEMS_MAX + 5; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "m%d", i);
+        turn_bench_delta(b, 'a', id, "x");
+    }
+    end_well(b, &o);
+    assert_int_equal(o.text.len, OUTPUT_OPEN_ITEMS_MAX + 5);
+    forget(&o);
+}
+
+static void test_a_message_that_comes_only_when_it_is_complete_is_given(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    complete_item(b, "m1", "hello");
+    turn_bench_note(b, 'a', "item/completed",
+                    ",\"item\":{\"type\":\"agentMessage\",\"id\":\"c\",\"phase\":\"commentary\","
+                    "\"text\":\"aside\"}");
+    turn_bench_note(b, 'a', "item/completed",
+                    ",\"item\":{\"type\":\"reasoning\",\"id\":\"r\",\"text\":\"x\"}");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.heard), "t:hello|r:aside");
+    forget(&o);
+}
+
+/* The whole text may be another than its deltas said. */
+static void test_a_rest_that_begins_inside_a_character_is_not_given(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_delta(b, 'a', "m1", "a");
+    complete_item(b, "m1",
+                  "\xc3\xa9"
+                  "b");
+    end_well(b, &o);
+    assert_string_equal(buf_str(&o.text), "a");
+    forget(&o);
+}
+
 /* ---- usage ---- */
 
 static void test_usage_of_all_responses_adds_up(void **state)
@@ -519,6 +582,21 @@ static void test_usage_of_all_responses_adds_up(void **state)
     assert_int_equal(o.usage.output, 3000000007);
     assert_int_equal(o.usage.reasoning, 3);
     assert_int_equal(o.usage.total, 3000000117);
+}
+
+static void test_usage_of_any_size_stays_in_range(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    for (int i = 0; i < 2; i++)
+        turn_bench_note(b, 'a', "rawResponse/completed",
+                        ",\"usage\":{\"inputTokens\":9223372036854775807,\"outputTokens\":-5,"
+                        "\"totalTokens\":-9223372036854775808}");
+    end_well(b, &o);
+    assert_int_equal(o.usage.input, INT64_MAX);
+    assert_int_equal(o.usage.output, 0);
+    assert_int_equal(o.usage.total, 0);
 }
 
 static void test_a_turn_that_fails_still_tells_its_usage(void **state)
@@ -659,6 +737,32 @@ static void test_a_refused_question_is_a_failure_at_each_step(void **state)
             assert_int_equal(wire_waiting(&b->wire), 0);
             assert_int_equal(turns_active(b->turns), 0);
         }
+    }
+}
+
+static void test_an_error_of_the_worker_itself_is_not_the_clients_fault(void **state)
+{
+    struct turn_bench *b = *state;
+    static const struct {
+        int code;
+        const char *kind; /* NULL: none */
+    } cases[] = { { -32001, "serverOverloaded" },
+                  { -32600, "badRequest" },
+                  { -32602, "badRequest" },
+                  { -32603, NULL },
+                  { -32601, NULL },
+                  { -32700, NULL },
+                  { 0, NULL },
+                  { 1, NULL } };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct owner o = { 0 };
+        begin(b, &o);
+        wire_answer_error(&b->wire, wire_expect(&b->wire, "thread/start", NULL), cases[i].code,
+                          "x");
+        assert_int_equal(o.outcome, TURN_FAILED);
+        assert_int_equal(o.has_kind, cases[i].kind != NULL);
+        if (cases[i].kind != NULL)
+            assert_string_equal(o.kind, cases[i].kind);
     }
 }
 
@@ -1124,13 +1228,19 @@ int main(void)
         TURN_TEST(test_a_delta_without_its_start_is_text),
         TURN_TEST(test_more_messages_than_are_open_at_once_are_all_given),
         TURN_TEST(test_reasoning_parts_are_kept_apart_by_a_blank_line),
+        TURN_TEST(test_text_is_given_whatever_its_id),
+        TURN_TEST(test_text_of_every_message_is_given_however_many_are_open),
+        TURN_TEST(test_a_message_that_comes_only_when_it_is_complete_is_given),
+        TURN_TEST(test_a_rest_that_begins_inside_a_character_is_not_given),
         TURN_TEST(test_usage_of_all_responses_adds_up),
+        TURN_TEST(test_usage_of_any_size_stays_in_range),
         TURN_TEST(test_a_turn_that_fails_still_tells_its_usage),
         TURN_TEST(test_each_shape_of_error_is_understood),
         TURN_TEST(test_the_last_final_error_explains_a_failure_without_one),
         TURN_TEST(test_a_failure_without_any_reason_is_one),
         TURN_TEST(test_an_interrupt_by_somebody_else_is_told_as_such),
         TURN_TEST(test_a_refused_question_is_a_failure_at_each_step),
+        TURN_TEST(test_an_error_of_the_worker_itself_is_not_the_clients_fault),
         TURN_TEST(test_an_answer_without_an_id_is_a_failure),
         TURN_TEST(test_text_before_the_answer_to_turn_start_is_heard),
         TURN_TEST(test_an_end_before_the_answer_to_turn_start_is_the_end),
