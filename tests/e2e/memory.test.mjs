@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { pool, SANITIZED, test, until } from './lib/kit.mjs';
 import { descriptors, Proxy, rssKiB, threads } from './lib/proxy.mjs';
-import { MODEL, ModelStub, steps } from './lib/workers.mjs';
+import { FakeWorker, MODEL, ModelStub, steps, user } from './lib/workers.mjs';
 
 const TURNS = 200;
 const STEP = 50;
@@ -44,4 +44,20 @@ test('200 turns on the real worker leave its memory flat, and that of the proxy'
   if (!SANITIZED) assert.ok(last.proxy < first.proxy * GROWTH, `the proxy grew to ${last.proxy} KiB`);
   // The package keeps its connections open for a while.
   await until('the descriptors of the start', () => descriptors(proxy.pid) <= start);
+}, 180_000);
+
+test('3,000 turns on the fake worker leave the memory of the proxy flat', async (t) => {
+  const proxy = await Proxy.start(t, new FakeWorker().settings({ LOG_LEVEL: 'warn' }));
+  const turn = (i) => async () => {
+    const body = { model: MODEL, messages: user(`turn ${i}`), stream: i % 2 === 0 };
+    assert.equal((await proxy.chat(body)).status, 200);
+  };
+  const held = [];
+  for (let round = 0; round < 4; round++) {
+    await pool(8, Array.from({ length: 750 }, (_, i) => turn(i)));
+    held.push(rssKiB(proxy.pid));
+  }
+  t.diagnostic(`proxy, after each 750 turns: ${held.map(MiB).join(', ')} MiB`);
+  // A sanitizer keeps what was freed for a while.
+  if (!SANITIZED) assert.ok(held[3] - held[0] < 1500, `the proxy grew by ${held[3] - held[0]} KiB`);
 }, 180_000);

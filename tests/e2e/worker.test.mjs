@@ -387,6 +387,18 @@ test('32 turns at once do not mix', async (t) => {
   for (const [heard, text] of told) assert.equal(heard, text);
 });
 
+test('each word leaves as soon as it is there, alone', async (t) => {
+  const proxy = await withFake(t, '');
+  const wire = await Wire.open(proxy);
+  let reads = 0;
+  wire.socket.on('data', () => reads++);
+  const script = { deltas: 40, gap_ms: 5 };
+  wire.post(CHAT, JSON.stringify({ model: MODEL, messages: fake(script), stream: true }));
+  await wire.answer();
+  assert.ok(reads > 20, `40 words came in ${reads} pieces`);
+  wire.destroy();
+});
+
 test('a turn too many is answered 429 with Retry-After, and has a place again when one ends', async (t) => {
   const worker = new FakeWorker();
   const proxy = await Proxy.start(t, worker.settings({ WORKER_MAX_CONCURRENCY: '2' }));
@@ -562,7 +574,7 @@ test('a connection that asks during the drain is told that it is not ready', asy
   proxy.kill('SIGTERM');
   await proxy.waitForLog('the drain', (l) => l.event === 'draining');
   wire.send('GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n');
-  assert.equal((await wire.answer()).status, 200);
+  assert.equal(frames((await wire.answer()).text).at(-1), '[DONE]');
   await wire.ends();
   if (wire.bytes.length > 0) assert.match(wire.text, /^HTTP\/1.1 503 /);
   await proxy.stop();
@@ -651,6 +663,17 @@ test('a worker that ignores the end of its input and SIGTERM is killed, its chil
   const events = worker.journal.map((line) => line.event);
   assert.ok(events.includes('eof') && events.includes('signal'));
   await until('the end of the process group', () => groupMembers(pgid).length === 0, 5000);
+});
+
+test('the children of a worker that dies do not outlive it', async (t) => {
+  const worker = new FakeWorker('grandchild=start');
+  const proxy = await Proxy.start(t, worker.settings());
+  const { pgid, pid } = worker.starts[0];
+  assert.equal(groupMembers(pgid).length, 2);
+  process.kill(pid, 'SIGKILL');
+  await until('the end of the process group', () => groupMembers(pgid).length === 0, 5000);
+  await until('the next start', () => worker.starts.length === 2);
+  await answers(proxy);
 });
 
 function groupMembers(pgid) {

@@ -12,6 +12,7 @@ const running = new Set();
 process.on('exit', () => {
   for (const program of running) program.child.kill('SIGKILL');
 });
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
 
 // Of our own environment a program sees only what it needs to run; settings are the test's.
 const inherited = ['PATH', 'ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS'];

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import OpenAI from 'openai';
 import { request } from 'node:http';
 import { readFileSync, readdirSync } from 'node:fs';
-import { bin, folder, KEY, until } from './kit.mjs';
+import { bin, folder, KEY, until, within } from './kit.mjs';
 import { Program } from './program.mjs';
 
 export const CHAT = '/v1/chat/completions';
@@ -58,7 +58,7 @@ export class Proxy extends Program {
 
   // One request on a connection of its own: { status, headers, text, json }.
   fetch(path, { method = 'GET', headers = {}, body, key = KEY } = {}) {
-    return new Promise((resolve, reject) => {
+    const answer = new Promise((resolve, reject) => {
       const authorization = key === null ? {} : { authorization: `Bearer ${key}` };
       const req = request(this.origin + path, {
         method,
@@ -80,6 +80,7 @@ export class Proxy extends Program {
       });
       req.end(body);
     });
+    return within(60_000, `the answer to ${method} ${path}`, answer);
   }
 
   // POST of a chat completion: `body` is sent as it is if it is text or bytes.
