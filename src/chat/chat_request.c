@@ -410,6 +410,19 @@ static bool require(const void *value, const char *name, struct api_error *e)
     return false;
 }
 
+/* Some clients send the body of the Responses API here. */
+static bool require_messages(const struct chat_request *r, struct api_error *e)
+{
+    if (r->messages == NULL && json_object_get(r->root, "input") != NULL) {
+        api_error_bad(
+            e, "missing_required_parameter", "messages",
+            "Missing required parameter: 'messages'. 'input' belongs to the Responses API, "
+            "which this endpoint does not serve: set the client to chat completions.");
+        return false;
+    }
+    return require(r->messages, "messages", e);
+}
+
 bool chat_request_parse(struct chat_request *ret, const char *body, size_t len, struct api_error *e)
 {
     *ret = (struct chat_request){ .choices = 1 };
@@ -426,8 +439,8 @@ bool chat_request_parse(struct chat_request *ret, const char *body, size_t len, 
         api_error_bad(e, "invalid_type", NULL, "Invalid body: expected a JSON object.");
         return false;
     }
-    return take_fields(ret, e) && require(ret->model, "model", e) &&
-           require(ret->messages, "messages", e) && take_tools(ret, e);
+    return take_fields(ret, e) && require(ret->model, "model", e) && require_messages(ret, e) &&
+           take_tools(ret, e);
 }
 
 void chat_request_stops(const struct chat_request *request, struct stop *stop)
