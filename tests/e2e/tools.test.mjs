@@ -383,14 +383,22 @@ test('results as parts, empty results, and errors in words go through as they ar
 
 for (const which of [MODEL, REAL_MODEL]) {
   test(`a long tool result reaches ${which} whole, parked and replayed`, async () => {
-    const content = Array.from({ length: 20_000 }, (_, i) => `line ${i}\n`).join('');
+    const content = Array.from({ length: 40_000 }, (_, i) => `line ${i} é\n`).join('');
+    assert.ok(Buffer.byteLength(content) > 500_000);
     for (const through of [proxy, unparked]) {
       const { messages, message, results } = await waiting('long', through, { model: which });
       results[0].content = content;
-      await answer(through, [...messages, message, ...results], { tools, model: which });
-      const [[, , output]] = await outputsOf();
-      assert.equal(output.length, content.length);
-      assert.equal(output, content);
+      const history = [...messages, message, ...results];
+      const whole = async (what) => {
+        const [[, , output]] = await outputsOf();
+        assert.equal(output.length, content.length, what);
+        assert.equal(output, content, what);
+      };
+      const next = [...history, ...steps({ text: 'read' })]; // the results are history, and not of the last request
+      await answer(through, history, { tools, model: which });
+      await whole('the result');
+      await answer(through, next, { tools, model: which });
+      await whole('the same in a history');
     }
   });
 
@@ -412,8 +420,11 @@ for (const which of [MODEL, REAL_MODEL]) {
   test(`a request of four megabytes reaches ${which} as it is`, async () => {
     await model.clear();
     const messages = [...user('x y z '.repeat(700_000)), tell('long')];
-    assert.equal(messageOf(await answer(proxy, messages, { model: which })).content, 'long');
-    assert.equal((await keys()).length, 1);
+    const message = messageOf(await answer(proxy, messages, { model: which }));
+    assert.equal(message.content, 'long');
+    assert.equal(messageOf(await answer(proxy, [...messages, message, tell('longer')], { model: which })).content, 'longer');
+    assert.equal((await keys()).length, 2);
+    await oneKey();
   });
 }
 
