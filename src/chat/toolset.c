@@ -155,6 +155,9 @@ static bool keep(struct toolset *t, json_t *kept, const char *name, const char *
     const json_t *tool = name != NULL && toolset_name_ok(name) ? find_offered(t, name) : NULL;
     if (tool == NULL)
         return bad(e, "invalid_value", param, "it names a tool that is not among the tools");
+    for (size_t i = 0; i < json_array_size(kept); i++)
+        if (json_array_get(kept, i) == tool) /* named twice */
+            return true;
     json_array_append(kept, (json_t *)(uintptr_t)tool);
     return true;
 }

@@ -205,7 +205,10 @@ const refusedBodies = {
   'a message without role': [messages('[{"content":"x"}]'), type('messages[0].role')],
   'an unknown role': [messages(`[{"role":"${CANARY}","content":"x"}]`), value('messages[0].role', 'invalid_value')],
   'a role in capitals': [messages('[{"role":"User","content":"x"}]'), value('messages[0].role', 'invalid_value')],
-  'a message without content': [messages('[{"role":"user"}]'), type('messages[0].content')],
+  'a message without content': [
+    messages('[{"role":"user"}]'),
+    { code: 'missing_required_parameter', param: 'messages[0].content' },
+  ],
   'content that is null': [messages('[{"role":"user","content":null}]'), type('messages[0].content')],
   'content that is a number': [messages('[{"role":"user","content":1}]'), type('messages[0].content')],
   'content without parts': [messages('[{"role":"user","content":[]}]'), type('messages[0].content')],

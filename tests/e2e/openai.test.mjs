@@ -85,7 +85,7 @@ test('a streamed answer is role, deltas, one finish chunk and [DONE], byte by by
   assert.equal(frames(text).at(-1), '[DONE]');
   const chunks = parsed(text);
   assert.equal(chunks.length, frames(text).length - 1);
-  const same = ['id', 'object', 'created', 'model', 'system_fingerprint'];
+  const same = ['id', 'object', 'created', 'model', 'system_fingerprint', 'service_tier'];
   for (const chunk of chunks) {
     assert.deepEqual(Object.keys(chunk), [...same, 'choices']);
     for (const key of same) assert.equal(chunk[key], chunks[0][key]);
