@@ -487,8 +487,6 @@ static void test_every_role_and_form_of_content_is_taken(void **state)
         "{\"role\":\"assistant\",\"content\":\"\"}",
         "{\"role\":\"assistant\",\"refusal\":\"no\"}",
         "{\"role\":\"assistant\",\"content\":[{\"type\":\"refusal\",\"refusal\":\"no\"}]}",
-        "{\"role\":\"assistant\",\"content\":null,\"function_call\":{\"name\":\"f\",\"arguments\":"
-        "\"\"}}",
         "{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[]}",
         "{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":null}",
     };

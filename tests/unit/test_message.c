@@ -107,8 +107,8 @@ static void test_an_answer_without_its_call_is_refused(void **state)
 static void test_two_calls_of_one_message_have_two_ids(void **state)
 {
     (void)state;
-    assert_refused("[" CALLS(CALL("a") "," CALL("a")) "," RESULT("a") "]", "messages[0].tool_calls",
-                   "invalid_value");
+    assert_refused("[" CALLS(CALL("a") "," CALL("a")) "," RESULT("a") "]",
+                   "messages[0].tool_calls[1]", "invalid_value");
 }
 
 static void test_a_deprecated_answer_stands_right_behind_its_call(void **state)
@@ -116,9 +116,16 @@ static void test_a_deprecated_answer_stands_right_behind_its_call(void **state)
     (void)state;
     assert_taken("[" USER "," OLD_CALL "," OLD_RESULT "," USER "]");
     assert_refused("[" OLD_RESULT "]", "messages.[0].role", NULL);
-    assert_refused("[" OLD_CALL "," USER "," OLD_RESULT "]", "messages.[2].role", NULL);
+    assert_refused("[" OLD_CALL "," USER "," OLD_RESULT "]", "messages.[1].role", NULL);
     assert_refused("[" OLD_CALL "," OLD_RESULT "," OLD_RESULT "]", "messages.[2].role", NULL);
     assert_refused("[" CALLS(CALL("a")) "," OLD_RESULT "]", "messages.[1].role", NULL);
+}
+
+static void test_a_deprecated_call_has_its_answer(void **state)
+{
+    (void)state;
+    assert_refused("[" USER "," OLD_CALL "]", "messages.[2].role", NULL);
+    assert_refused("[" OLD_CALL "," USER "]", "messages.[1].role", NULL);
 }
 
 /* ---- one message ---- */
@@ -485,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_an_answer_without_its_call_is_refused),
         cmocka_unit_test(test_two_calls_of_one_message_have_two_ids),
         cmocka_unit_test(test_a_deprecated_answer_stands_right_behind_its_call),
+        cmocka_unit_test(test_a_deprecated_call_has_its_answer),
         cmocka_unit_test(test_a_wrong_call_is_refused_with_its_place),
         cmocka_unit_test(test_a_wrong_deprecated_call_is_refused_with_its_place),
         cmocka_unit_test(test_only_an_assistant_that_does_something_may_say_nothing),
