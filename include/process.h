@@ -12,7 +12,8 @@
 struct uv_loop_s;
 struct process;
 
-#define PROCESS_LINE_MAX (16 * 1024 * 1024)        /* bytes of one line of output */
+#define PROCESS_LINE_MAX                                                                           \
+    (48 * 1024 * 1024) /* bytes of one line: the largest request comes back as one */
 #define PROCESS_WRITE_QUEUE_MAX (64 * 1024 * 1024) /* bytes that wait for the child to read them */
 
 enum process_loss {

@@ -46,7 +46,7 @@ static size_t open_end(const struct stop *stop, const char *text, size_t len)
 
 bool stop_take(struct stop *stop, const char *text, size_t len, struct buf *out)
 {
-    if (stop->count == 0) {
+    if (stop->count == 0 || len == 0) {
         buf_append(out, text, len);
         return false;
     }

@@ -4,6 +4,7 @@
 #include "cors.h"
 #include "id.h"
 #include "json.h"
+#include "linger.h"
 
 #include <h2o.h>
 #include <stdio.h>
@@ -149,6 +150,7 @@ static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t *
     reply_header(req, "x-request-id", id);
     reply_header(req, "openai-processing-ms", "0"); /* nobody processed it */
     cors_allow(req, ((struct wrapper_filter *)(void *)self)->origins);
+    linger_start(req);
     h2o_setup_next_ostream(req, &stream->next);
 }
 

@@ -15,7 +15,8 @@
 #include <sys/socket.h>
 
 #define BACKLOG 1024
-#define FORCE_EVERY_MS 100 /* after the drain time, connections are cut until none is left */
+#define DRAIN_TICK_MS                                                                              \
+    50 /* h2o does not tell when an answer ends: idle connections are looked for */
 
 struct server {
     uv_loop_t *loop; /* borrowed */
@@ -27,7 +28,8 @@ struct server {
     size_t connections;
     struct deadline drain_deadline;
     bool draining;
-    bool time_is_up; /* of the drain */
+    uint64_t drain_until_ms; /* loop time */
+    bool time_is_up;         /* of the drain */
     void (*on_drained)(void *ctx);
     void *on_drained_ctx; /* borrowed */
 };
@@ -200,13 +202,25 @@ static void each_request(struct server *server, int (*visit)(h2o_req_t *req, voi
     server->config.http1.callbacks.foreach_request(&server->context, visit, NULL);
 }
 
-/* Either the last connection has closed, or time is up. */
+static void rearm_drain(struct server *server, uint64_t most_ms)
+{
+    uint64_t after_ms = most_ms < DRAIN_TICK_MS ? most_ms : DRAIN_TICK_MS;
+    deadline_set(server->options.deadlines, &server->drain_deadline, after_ms, on_drain_deadline);
+}
+
+/* The last connection has closed, or it is time to look again, or time is up. */
 static void on_drain_deadline(struct deadline *d)
 {
     struct server *server = deadline_owner(d, struct server, drain_deadline);
     if (server->connections == 0) {
         log_info("http", "drained", LOG_INT("connections", 0));
         server->on_drained(server->on_drained_ctx);
+        return;
+    }
+    uint64_t now_ms = deadlines_now_ms(server->options.deadlines);
+    if (now_ms < server->drain_until_ms) {
+        each_request(server, cut_idle); /* those whose answer has ended since */
+        rearm_drain(server, server->drain_until_ms - now_ms);
         return;
     }
     struct exchanges *exchanges = server->options.routes->exchanges;
@@ -216,8 +230,7 @@ static void on_drain_deadline(struct deadline *d)
         each_request(server, cut_any); /* they had a moment to take their last frame */
     server->time_is_up = true;
     exchanges_end_all(exchanges);
-    deadline_set(server->options.deadlines, &server->drain_deadline, FORCE_EVERY_MS,
-                 on_drain_deadline);
+    rearm_drain(server, DRAIN_TICK_MS);
 }
 
 void server_drain(struct server *server, uint64_t drain_ms, void (*on_drained)(void *ctx),
@@ -231,9 +244,9 @@ void server_drain(struct server *server, uint64_t drain_ms, void (*on_drained)(v
              LOG_INT("drain_ms", drain_ms));
     close_listener(server);
     h2o_context_request_shutdown(&server->context);
+    server->drain_until_ms = deadlines_now_ms(server->options.deadlines) + drain_ms;
     each_request(server, cut_idle);
-    deadline_set(server->options.deadlines, &server->drain_deadline,
-                 server->connections == 0 ? 0 : drain_ms, on_drain_deadline);
+    rearm_drain(server, 0);
 }
 
 void server_free(struct server *server)
