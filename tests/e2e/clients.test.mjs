@@ -3,18 +3,19 @@ import assert from 'node:assert/strict';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { HumanMessage, SystemMessage, ToolMessage } from '@langchain/core/messages';
 import { tool as langChainTool } from '@langchain/core/tools';
-import { ChatOpenAI } from '@langchain/openai';
+import { ChatOpenAI, ChatOpenAICompletions } from '@langchain/openai';
 import { Agent, run, setDefaultOpenAIClient, setOpenAIAPI, setTracingDisabled, tool as agentTool } from '@openai/agents';
 import { APICallError, generateObject, generateText, Output, stepCountIs, streamObject, streamText, tool } from 'ai';
+import { spawnSync } from 'node:child_process';
 import { after } from 'node:test';
 import { zodResponseFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
-import { KEY, test } from './lib/kit.mjs';
+import { folder, KEY, test } from './lib/kit.mjs';
 import { Proxy } from './lib/proxy.mjs';
-import { MODEL, ModelStub, steps, stub } from './lib/workers.mjs';
+import { CODEX_BIN, MODEL, ModelStub, steps, stub } from './lib/workers.mjs';
 
 const model = await ModelStub.start();
-const proxy = await Proxy.start(null, model.settings({ SSE_KEEPALIVE_MS: '50' }));
+const proxy = await Proxy.start(null, model.settings({ SSE_KEEPALIVE_MS: '50', PROXY_MODEL_ALIASES: 'main=gpt-5.6-sol' }));
 const client = proxy.client();
 const baseURL = `${proxy.origin}/v1`;
 after(async () => {
@@ -301,6 +302,16 @@ test('langchain: an error keeps its status', async () => {
   });
 });
 
+test('langchain: a name that makes it leave for /v1/responses is cured by an alias, and by its class for completions', async () => {
+  const messages = textOf(steps({ text: 'here' }));
+  const name = (await client.models.list()).data.map((entry) => entry.id).find((id) => id.includes('gpt-5.6'));
+  await assert.rejects(chatOf({ model: name }).invoke(messages), { status: 404, code: 'unknown_url' });
+  assert.equal((await chatOf({ model: 'main' }).invoke(messages)).content, 'here');
+  const completions = new ChatOpenAICompletions({ model: name, apiKey: KEY, maxRetries: 0, configuration: { baseURL } });
+  assert.equal((await completions.invoke(messages)).content, 'here');
+  assert.equal((await last()).model, name);
+});
+
 // ---- @openai/agents ----
 
 setDefaultOpenAIClient(client);
@@ -348,4 +359,26 @@ test('agents: a handoff is a tool call like any other', async () => {
   const result = await run(front, prompt);
   assert.equal(result.finalOutput, 'The clerk says hello.');
   assert.equal(result.lastAgent.name, 'Clerk');
+});
+
+// ---- Codex itself, and what speaks the Responses API ----
+
+test('codex: it speaks no chat completions, as the page about clients says', () => {
+  const home = folder('codex');
+  const provider = `{name="x", base_url="${baseURL}", wire_api="chat", env_key="CODEX_API_KEY"}`;
+  const { status, stderr } = spawnSync(CODEX_BIN, ['exec', '-c', 'model_provider="x"', '-c', `model_providers.x=${provider}`, 'hi'], {
+    cwd: home,
+    env: { PATH: process.env.PATH, HOME: home, CODEX_HOME: home, CODEX_API_KEY: KEY },
+    encoding: 'utf8',
+    input: '',
+  });
+  assert.notEqual(status, 0);
+  assert.match(stderr, /wire_api = "chat".*no longer supported/);
+});
+
+test('the Responses API is 404, and its body on chat completions is told where it belongs', async () => {
+  await assert.rejects(client.responses.create({ model: MODEL, input: 'hi' }), { status: 404, code: 'unknown_url' });
+  const { status, json } = await proxy.chat({ model: MODEL, input: 'hi' });
+  assert.deepEqual([status, json.error.param], [400, 'messages']);
+  assert.match(json.error.message, /Responses API/);
 });

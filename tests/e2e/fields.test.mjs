@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after } from 'node:test';
 import { answer, ask, assemble, functionTool } from './lib/answers.mjs';
-import { bin, test } from './lib/kit.mjs';
+import { bin, ROOT, test } from './lib/kit.mjs';
 import { Proxy } from './lib/proxy.mjs';
 import { frames } from './lib/wire.mjs';
 import { MODEL, ModelStub, steps, stub, user } from './lib/workers.mjs';
@@ -303,6 +304,13 @@ test('every field of the installed openai types has a treatment, and every treat
   const beyond = treated.filter((row) => !typed.includes(row.name));
   assert.ok(beyond.every((row) => row.treatment === 'ignored'), 'fields of other servers are ignored');
   assert.deepEqual(membersOf('ChatCompletionStreamOptions').sort(), ['include_obfuscation', 'include_usage']);
+});
+
+test('the table of runbooks/clients.md is that of --fields', () => {
+  const page = readFileSync(join(ROOT, 'runbooks/clients.md'), 'utf8');
+  const [, section] = /^## Fields\n([\s\S]*?)^## /m.exec(page);
+  const lines = section.split('\n').filter((line) => line.startsWith('| `'));
+  assert.deepEqual(lines, treated.map((row) => `| \`${row.name}\` | ${row.treatment} | ${row.meaning} |`));
 });
 
 test('the efforts of the installed openai types are those that some model takes, or are refused with 400', async () => {

@@ -114,7 +114,7 @@ test('a worker that never answers the handshake is killed and replaced', async (
   await answers(proxy);
 });
 
-for (const fault of ['handshake=error', 'handshake=garbage', 'crash=initialize', 'exit=start', 'mute=initialized', 'flood=initialize,flood_bytes=33554432']) {
+for (const fault of ['handshake=error', 'handshake=garbage', 'crash=initialize', 'exit=start', 'mute=initialized', 'flood=initialize,flood_bytes=67108864']) {
   test(`a worker with ${fault} at its first start is replaced`, async (t) => {
     const settings = { WORKER_HANDSHAKE_TIMEOUT_MS: '2000' };
     const proxy = await withFake(t, `${fault},starts=1`, settings, { wait: false });
@@ -320,7 +320,7 @@ test('a worker that is started later inherits no descriptor of a client either',
 
 test('a turn takes four calls, and its thread is given back', async (t) => {
   const worker = new FakeWorker();
-  const proxy = await Proxy.start(t, worker.settings());
+  const proxy = await Proxy.start(t, worker.settings({ WORKER_THREADS_MAX: '0' }));
   await answers(proxy);
   await worker.waitFor('the release', (line) => line.in?.method === 'thread/unsubscribe');
   const calls = worker.journal.filter((line) => line.in).map((line) => line.in);
@@ -357,7 +357,7 @@ test('a client that leaves has its turn interrupted and its thread given back', 
 
 test('clients that leave at any moment cost no turn for good', async (t) => {
   const worker = new FakeWorker();
-  const proxy = await Proxy.start(t, worker.settings({ WORKER_MAX_CONCURRENCY: '8' }));
+  const proxy = await Proxy.start(t, worker.settings({ WORKER_MAX_CONCURRENCY: '8', WORKER_THREADS_MAX: '0' }));
   for (let i = 0; i < 40; i++) {
     const wire = await Wire.open(proxy);
     const script = { deltas: 100, gap_ms: 10, first_delta_ms: i % 4 };
@@ -471,7 +471,7 @@ async function openSluggish(proxy, extra) {
 
 test('a client that does not read its stream is cut off, others go on', async (t) => {
   const worker = new FakeWorker();
-  const proxy = await Proxy.start(t, worker.settings({ STREAM_PENDING_MAX_BYTES: '65536' }));
+  const proxy = await Proxy.start(t, worker.settings({ STREAM_PENDING_MAX_BYTES: '65536', WORKER_THREADS_MAX: '0' }));
   const before = rssKiB(proxy.pid);
   const slow = await openSluggish(proxy, { stream: true });
   const other = stream(proxy, fake({ text: 'I do read', gap_ms: 20 }));
