@@ -245,6 +245,22 @@ static bool check_answers(const json_t *messages, size_t i, struct api_error *e)
     return true;
 }
 
+/* The worker would make up the result of a call that has none. */
+static bool check_function_answer(const json_t *messages, size_t i, struct api_error *e)
+{
+    const json_t *call = json_object_get(json_array_get(messages, i), "function_call");
+    char at[API_ERROR_PARAM_MAX];
+    if (!json_is_object(call) ||
+        is(json_str_at(json_array_get(messages, i + 1), "role"), "function"))
+        return true;
+    api_error_place(at, "messages.[%zu].role", i + 1);
+    api_error_bad(
+        e, NULL, at,
+        "An assistant message with 'function_call' must be followed by a message with role "
+        "'function'.");
+    return false;
+}
+
 static bool check_order(const json_t *messages, size_t i, struct api_error *e)
 {
     const json_t *message = json_array_get(messages, i);
@@ -266,7 +282,7 @@ static bool check_order(const json_t *messages, size_t i, struct api_error *e)
                       "with 'function_call'.");
         return false;
     }
-    return check_answers(messages, i, e);
+    return check_answers(messages, i, e) && check_function_answer(messages, i, e);
 }
 
 bool messages_check(const json_t *messages, struct api_error *e)

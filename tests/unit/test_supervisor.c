@@ -431,7 +431,7 @@ static void test_a_worker_that_floods_a_line_is_replaced(void **state)
 {
     struct bench *b = *state;
     rest_long(b);
-    start(b, "flood=initialized,flood_bytes=20000000");
+    start(b, "flood=initialized,flood_bytes=64000000");
     wait_until(b, is_resting);
     assert_string_equal(status_of(b).last_reason, "line_too_long");
     stop(b);
