@@ -19,6 +19,8 @@ struct owner {
     bool leaves;               /* detaches at the first byte */
     struct owner *detaches;    /* that one's turn at its own end */
     struct turn_bench *begins; /* another turn at its own end, which must be refused */
+    char keeps;                /* the thread, by a digest of this byte; 0: not */
+    struct buf calls;          /* owned: of TURN_CALLS, "id name arguments;" */
 };
 
 static void hear(struct owner *o, char channel, const char *text, size_t len)
@@ -63,6 +65,15 @@ static void on_end(void *ctx, const struct turn_end *end)
     o->has_message = end->message != NULL;
     snprintf(o->message, sizeof(o->message), "%s", end->message != NULL ? end->message : "");
     o->usage = end->usage;
+    assert_int_equal(end->call_count != 0, end->outcome == TURN_CALLS);
+    for (size_t i = 0; i < end->call_count; i++)
+        buf_printf(&o->calls, "%s %s %s;", end->calls[i].id, end->calls[i].name,
+                   end->calls[i].arguments);
+    if (o->keeps != 0) {
+        unsigned char digest[TURN_DIGEST_BYTES];
+        memset(digest, o->keeps, sizeof(digest));
+        turn_keep(end->turn, digest);
+    }
     if (o->detaches != NULL) {
         turn_detach(o->detaches->turn);
         o->detaches->turn = NULL;
@@ -88,6 +99,7 @@ static void forget(struct owner *o)
 {
     buf_free(&o->heard);
     buf_free(&o->text);
+    buf_free(&o->calls);
 }
 
 static int setup_with(void **state, uint64_t rpc_ms, uint64_t turn_ms)
@@ -1206,8 +1218,664 @@ static void test_a_deadline_before_the_model_runs_ends_the_turn_too(void **state
     }
 }
 
+/* ---- function calls ---- */
+
+static int setup_keeping(void **state)
+{
+    struct turn_bench *b = calloc(1, sizeof(*b));
+    turn_bench_begin_keeping(b);
+    *state = b;
+    return 0;
+}
+
+/* Kept for a few milliseconds only. */
+static int setup_forgetful(void **state)
+{
+    struct turn_bench *b = calloc(1, sizeof(*b));
+    const struct turns_options options = { .rpc_timeout_ms = BENCH_RPC_MS,
+                                           .turn_timeout_ms = BENCH_TURN_MS,
+                                           .park_ttl_ms = 5,
+                                           .parked_max = 9,
+                                           .idle_ttl_ms = 5,
+                                           .idle_max = 9 };
+    turn_bench_begin_with(b, &options);
+    *state = b;
+    return 0;
+}
+
+static struct turn *find(struct turn_bench *b, char digest_byte)
+{
+    unsigned char digest[TURN_DIGEST_BYTES];
+    memset(digest, digest_byte, sizeof(digest));
+    return turns_find(b->turns, digest);
+}
+
+/* A turn on thread `name` that calls look as c1 and go as c2, and is kept under its name. */
+static void park(struct turn_bench *b, struct owner *o, char name)
+{
+    o->keeps = name;
+    begin(b, o);
+    turn_bench_run(b, name);
+    turn_bench_call(b, name, "c1", "look", "{}");
+    turn_bench_call(b, name, "c2", "go", "{ \"a\": 1 }");
+    turn_bench_response(b, name);
+    assert_int_equal(o->ends, 1);
+    assert_int_equal(o->outcome, TURN_CALLS);
+    assert_int_equal(wire_waiting(&b->wire), 0);
+    assert_non_null(find(b, name));
+}
+
+/* A turn on thread `name` that has answered, and is kept under its name. */
+static void leave_idle(struct turn_bench *b, struct owner *o, char name)
+{
+    o->keeps = name;
+    begin(b, o);
+    turn_bench_run(b, name);
+    turn_bench_complete(b, name, ",\"status\":\"completed\"");
+    assert_int_equal(o->outcome, TURN_COMPLETED);
+    assert_int_equal(wire_waiting(&b->wire), 0);
+    assert_non_null(find(b, name));
+}
+
+static struct turn_result result(const char *call_id)
+{
+    return (struct turn_result){ call_id, json_pack("[{s:s}]", "text", call_id) };
+}
+
+static void drop_results(struct turn_result *results, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        json_decref(results[i].content);
+}
+
+#define ANSWER(call_id) "{\"contentItems\":[{\"text\":\"" call_id "\"}],\"success\":true}"
+
+/* Gives both results, in this order. */
+static void resume(struct turn_bench *b, struct owner *o, char name, const char *first,
+                   const char *second)
+{
+    struct turn *turn = find(b, name);
+    struct turn_result results[] = { result(first), result(second) };
+    assert_non_null(turn);
+    assert_true(turn_waits_for(turn, results, 2));
+    o->turn = turn_resume(turn, results, 2, &events, o);
+    assert_non_null(o->turn);
+    assert_null(results[0].content);
+    assert_null(results[1].content);
+    assert_null(find(b, name)); /* it is nobody else's now */
+    assert_int_equal(turns_active(b->turns), 1);
+}
+
+/* The model says something after its results, and ends. */
+static void end_resumed(struct turn_bench *b, struct owner *o, char name)
+{
+    turn_bench_delta(b, name, "m9", "done");
+    turn_bench_response(b, name);
+    turn_bench_complete(b, name, ",\"status\":\"completed\"");
+    turn_bench_release(b, name);
+    assert_int_equal(o->ends, 1);
+    assert_int_equal(o->outcome, TURN_COMPLETED);
+    assert_string_equal(buf_str(&o->heard), "t:done");
+    assert_int_equal(o->usage.total, 1); /* of this part alone */
+    forget(o);
+}
+
+static void test_calls_are_told_when_the_response_is_whole(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_delta(b, 'a', "m1", "I look");
+    turn_bench_call(b, 'a', "c1", "look", "{ \"a\" : \"\\n\" }");
+    assert_int_equal(o.ends, 0);
+    turn_bench_call(b, 'a', "c2", "look", "no JSON");
+    turn_bench_ask(b, 'a', "7", "c1");
+    assert_int_equal(o.ends, 0);
+    turn_bench_response(b, 'a');
+    assert_int_equal(o.ends, 1);
+    assert_int_equal(o.outcome, TURN_CALLS);
+    assert_string_equal(buf_str(&o.calls), "c1 look { \"a\" : \"\\n\" };c2 look no JSON;");
+    assert_string_equal(buf_str(&o.text), "I look");
+    assert_int_equal(o.usage.total, 1);
+    turn_bench_interrupt(b, 'a'); /* nobody has it kept */
+    turn_bench_release(b, 'a');
+    forget(&o);
+}
+
+static void test_results_reach_the_worker_whenever_it_asks(void **state)
+{
+    struct turn_bench *b = *state;
+    enum { BEFORE, PARKED, AFTER };
+    for (int when = 0; when < 9; when++) {
+        const int first = when % 3;
+        const int second = when / 3;
+        for (int swapped = 0; swapped < 2; swapped++) {
+            struct owner o = { .keeps = 'a' };
+            struct owner next = { 0 };
+            begin_running(b, &o);
+            turn_bench_call(b, 'a', "c1", "look", "{}");
+            if (first == BEFORE)
+                turn_bench_ask(b, 'a', "\"r1\"", "c1");
+            turn_bench_call(b, 'a', "c2", "go", "{}");
+            if (second == BEFORE)
+                turn_bench_ask(b, 'a', "2", "c2");
+            turn_bench_response(b, 'a');
+            if (second == PARKED)
+                turn_bench_ask(b, 'a', "2", "c2");
+            if (first == PARKED)
+                turn_bench_ask(b, 'a', "\"r1\"", "c1");
+            assert_int_equal(wire_waiting(&b->wire), 0);
+            resume(b, &next, 'a', swapped ? "c2" : "c1", swapped ? "c1" : "c2");
+            const size_t known = (size_t)(first != AFTER) + (size_t)(second != AFTER);
+            assert_int_equal(wire_waiting(&b->wire), known);
+            if (known == 2 && swapped) {
+                wire_expect_answer(&b->wire, "2", ANSWER("c2"));
+                wire_expect_answer(&b->wire, "\"r1\"", ANSWER("c1"));
+            } else {
+                if (first == AFTER && second != AFTER)
+                    wire_expect_answer(&b->wire, "2", ANSWER("c2"));
+                if (first == AFTER)
+                    turn_bench_ask(b, 'a', "\"r1\"", "c1");
+                wire_expect_answer(&b->wire, "\"r1\"", ANSWER("c1"));
+                if (second == AFTER)
+                    turn_bench_ask(b, 'a', "2", "c2");
+                if (first != AFTER || second == AFTER)
+                    wire_expect_answer(&b->wire, "2", ANSWER("c2"));
+            }
+            assert_int_equal(wire_waiting(&b->wire), 0);
+            end_resumed(b, &next, 'a');
+            forget(&o);
+        }
+    }
+    assert_int_equal(json_array_size(b->wire.requests), 0);
+}
+
+static void test_a_turn_may_wait_for_results_again_and_again(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { .keeps = 'a' };
+    begin_running(b, &o);
+    for (int round = 0; round < 5; round++) {
+        char id[8];
+        snprintf(id, sizeof(id), "c%d", round);
+        turn_bench_call(b, 'a', id, "look", "{}");
+        turn_bench_ask(b, 'a', "5", id);
+        turn_bench_response(b, 'a');
+        assert_int_equal(o.ends, 1);
+        assert_int_equal(o.outcome, TURN_CALLS);
+        assert_int_equal(o.usage.total, 1);
+        struct turn_result results[] = { result(id) };
+        struct turn *turn = find(b, 'a');
+        forget(&o);
+        o = (struct owner){ .keeps = 'a' };
+        assert_true(turn_waits_for(turn, results, 1));
+        o.turn = turn_resume(turn, results, 1, &events, &o);
+        json_t *answer = json_array_get(b->wire.sent, 0);
+        assert_int_equal(json_int_at(answer, "id", 0), 5);
+        json_array_remove(b->wire.sent, 0);
+    }
+    o.keeps = 0;
+    end_resumed(b, &o, 'a');
+}
+
+static void test_only_exactly_the_results_that_are_waited_for_will_do(void **state)
+{
+    struct turn_bench *b = *state;
+    static const char *const wrong[][4] = {
+        { NULL },
+        { "c1", NULL },
+        { "c2", NULL },
+        { "c1", "c1", NULL },
+        { "c1", "c3", NULL },
+        { "c1", "C2", NULL },
+        { "c1", "c2", "c3", NULL },
+        { "c1", "c2", "c2", NULL },
+    };
+    struct owner o = { 0 };
+    park(b, &o, 'a');
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        struct turn_result results[4];
+        size_t count = 0;
+        for (; wrong[i][count] != NULL; count++)
+            results[count] = result(wrong[i][count]);
+        assert_false(turn_waits_for(find(b, 'a'), results, count));
+        drop_results(results, count);
+    }
+    assert_false(turn_is_idle(find(b, 'a')));
+    struct owner next = { 0 };
+    turn_bench_ask(b, 'a', "1", "c1");
+    turn_bench_ask(b, 'a', "2", "c2");
+    resume(b, &next, 'a', "c1", "c2"); /* it still waits */
+    wire_expect_answer(&b->wire, "1", ANSWER("c1"));
+    wire_expect_answer(&b->wire, "2", ANSWER("c2"));
+    end_resumed(b, &next, 'a');
+    forget(&o);
+}
+
+static void test_a_tool_that_nobody_offered_is_not_the_clients(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { .keeps = 'a' };
+    begin_running(b, &o);
+    turn_bench_call(b, 'a', "c0", "hack", "{}");
+    turn_bench_call(b, 'a', "c1", "look", "{}");
+    turn_bench_call(b, 'a', "c2", "", "{}");
+    turn_bench_response(b, 'a');
+    assert_int_equal(o.outcome, TURN_CALLS);
+    assert_string_equal(buf_str(&o.calls), "c1 look {};");
+    struct turn_result results[] = { result("c1") };
+    assert_true(turn_waits_for(find(b, 'a'), results, 1));
+    drop_results(results, 1);
+    turns_worker_gone(b->turns);
+    forget(&o);
+}
+
+static void test_a_batch_behind_a_response_without_calls_is_whole(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_call(b, 'a', "c0", "hack",
+                    "{}"); /* the worker itself says that there is no such tool */
+    turn_bench_response(b, 'a');
+    assert_int_equal(o.ends, 0);
+    turn_bench_call(b, 'a', "c1", "look", "{}");
+    assert_int_equal(o.ends, 0);
+    turn_bench_call(b, 'a', "c2", "go", "{}");
+    turn_bench_response(b, 'a');
+    assert_int_equal(o.ends, 1);
+    assert_string_equal(buf_str(&o.calls), "c1 look {};c2 go {};");
+    assert_int_equal(o.usage.total, 2);
+    turn_bench_interrupt(b, 'a');
+    turn_bench_release(b, 'a');
+    forget(&o);
+}
+
+static void test_requests_that_are_no_call_of_a_turn_are_left_to_others(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    static const char *const strange[] = {
+        "{\"id\":1,\"method\":\"item/tool/call\",\"params\":{\"threadId\":\"th-b\",\"turnId\":"
+        "\"tu-a\",\"callId\":\"c1\"}}",
+        "{\"id\":1,\"method\":\"item/tool/call\",\"params\":{\"threadId\":\"th-a\",\"turnId\":"
+        "\"tu-b\",\"callId\":\"c1\"}}",
+        "{\"id\":1,\"method\":\"item/tool/call\",\"params\":{\"threadId\":\"th-a\",\"turnId\":"
+        "\"tu-a\"}}",
+        "{\"id\":1,\"method\":\"item/tool/call\",\"params\":{\"threadId\":\"th-a\",\"turnId\":"
+        "\"tu-a\",\"callId\":7}}",
+        "{\"id\":1,\"method\":\"item/tool/call\"}",
+        "{\"id\":1,\"method\":\"item/commandExecution/requestApproval\",\"params\":{\"threadId\":"
+        "\"th-a\",\"turnId\":\"tu-a\",\"callId\":\"c1\"}}",
+    };
+    begin_running(b, &o);
+    for (size_t i = 0; i < COUNT_OF(strange); i++) {
+        assert_true(wire_hear(&b->wire, "%s", strange[i]));
+        assert_int_equal(json_array_size(b->wire.requests), i + 1);
+    }
+    end_well(b, &o);
+    forget(&o);
+}
+
+static void test_the_calls_that_a_worker_may_leave_open_are_bounded(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    for (int i = 0; i < OUTPUT_CALLS_MAX + 3; i++) {
+        char id[16];
+        char request[16];
+        snprintf(id, sizeof(id), "c%d", i);
+        snprintf(request, sizeof(request), "%d", i);
+        turn_bench_ask(b, 'a', request, id);
+    }
+    assert_int_equal(json_array_size(b->wire.requests), 3);
+    end_well(b, &o);
+    forget(&o);
+}
+
+/* ---- parked turns ---- */
+
+static void test_a_parked_turn_occupies_nobody_and_says_nothing(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    park(b, &o, 'a');
+    assert_int_equal(turns_active(b->turns), 0);
+    turn_bench_delta(b, 'a', "m1", "unheard");
+    turn_bench_response(b, 'a');
+    assert_int_equal(b->strangers, 0);
+    assert_int_equal(o.ends, 1);
+    assert_null(find(b, 'b'));
+    turns_worker_gone(b->turns);
+    forget(&o);
+}
+
+static void test_a_parked_turn_that_ends_by_itself_is_forgotten(void **state)
+{
+    struct turn_bench *b = *state;
+    static const char *const ends[] = { ",\"status\":\"completed\"", ",\"status\":\"interrupted\"",
+                                        ",\"status\":\"failed\"" };
+    for (size_t i = 0; i < COUNT_OF(ends); i++) {
+        struct owner o = { 0 };
+        park(b, &o, 'a');
+        turn_bench_complete(b, 'a', ends[i]);
+        assert_null(find(b, 'a'));
+        turn_bench_release(b, 'a');
+        assert_int_equal(o.ends, 1);
+        forget(&o);
+    }
+}
+
+static void test_nobody_coming_back_to_a_parked_turn_has_the_model_stopped(void **state)
+{
+    struct turn_bench *b = *state; /* kept for a short time */
+    struct owner o = { 0 };
+    park(b, &o, 'a');
+    loop_until(&b->loop, has_waiting, &b->wire);
+    assert_null(find(b, 'a'));
+    turn_bench_interrupt(b, 'a');
+    turn_bench_release(b, 'a');
+    assert_int_equal(o.ends, 1);
+    forget(&o);
+}
+
+static void test_of_too_many_parked_turns_the_oldest_gives_way(void **state)
+{
+    struct turn_bench *b = *state; /* keeps two */
+    struct owner o[4] = { { 0 } };
+    park(b, &o[0], 'a');
+    park(b, &o[1], 'b');
+    struct owner idle = { 0 };
+    leave_idle(b, &idle, 'x'); /* is counted by itself */
+    for (int i = 2; i < 4; i++) {
+        o[i].keeps = (char)('a' + i);
+        begin(b, &o[i]);
+        turn_bench_run(b, (char)('a' + i));
+        turn_bench_call(b, (char)('a' + i), "c1", "look", "{}");
+        turn_bench_response(b, (char)('a' + i));
+        assert_null(find(b, (char)('a' + i - 2)));
+        turn_bench_interrupt(b, (char)('a' + i - 2));
+        turn_bench_release(b, (char)('a' + i - 2));
+    }
+    assert_non_null(find(b, 'c'));
+    assert_non_null(find(b, 'd'));
+    assert_non_null(find(b, 'x'));
+    turns_worker_gone(b->turns);
+    for (int i = 0; i < 4; i++)
+        forget(&o[i]);
+    forget(&idle);
+}
+
+static void test_a_worker_that_goes_takes_what_is_kept_with_it_in_silence(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o[2] = { { 0 } };
+    park(b, &o[0], 'a');
+    turn_bench_ask(b, 'a', "1", "c1");
+    leave_idle(b, &o[1], 'b');
+    turns_worker_gone(b->turns);
+    assert_null(find(b, 'a'));
+    assert_null(find(b, 'b'));
+    turns_worker_ready(b->turns, b->wire.rpc);
+    turn_bench_delta(b, 'a', "m1", "x");
+    assert_int_equal(b->strangers, 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(o[i].ends, 1);
+        forget(&o[i]);
+    }
+}
+
+static void test_an_owner_that_leaves_a_resumed_turn_has_the_model_stopped(void **state)
+{
+    struct turn_bench *b = *state;
+    for (int asked = 0; asked < 2; asked++) {
+        struct owner o = { 0 };
+        struct owner next = { 0 };
+        park(b, &o, 'a');
+        resume(b, &next, 'a', "c1", "c2");
+        turn_detach(next.turn);
+        if (asked) { /* the request crosses the interrupt */
+            turn_bench_ask(b, 'a', "1", "c1");
+        }
+        json_int_t id = wire_expect(&b->wire, "turn/interrupt", NULL);
+        wire_answer(&b->wire, id, "{}");
+        if (asked)
+            wire_expect_answer(&b->wire, "1", ANSWER("c1"));
+        turn_bench_complete(b, 'a', ",\"status\":\"interrupted\"");
+        turn_bench_release(b, 'a');
+        assert_int_equal(next.ends, 0);
+        assert_int_equal(json_array_size(b->wire.requests), 0);
+        forget(&o);
+        forget(&next);
+    }
+}
+
+static void test_a_resumed_turn_may_be_lost(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    struct owner next = { 0 };
+    park(b, &o, 'a');
+    resume(b, &next, 'a', "c1", "c2");
+    turns_worker_gone(b->turns);
+    assert_int_equal(next.ends, 1);
+    assert_int_equal(next.outcome, TURN_LOST);
+    forget(&o);
+    forget(&next);
+}
+
+static void test_a_resumed_turn_has_a_deadline_of_its_own(void **state)
+{
+    (void)state;
+    struct turn_bench b;
+    const struct turns_options options = { .rpc_timeout_ms = BENCH_RPC_MS,
+                                           .turn_timeout_ms = 50,
+                                           .park_ttl_ms = BENCH_TURN_MS,
+                                           .parked_max = 1 };
+    turn_bench_begin_with(&b, &options);
+    struct owner o = { 0 };
+    struct owner next = { 0 };
+    park(&b, &o, 'a');
+    resume(&b, &next, 'a', "c1", "c2");
+    loop_until(&b.loop, has_ended, &next);
+    assert_int_equal(next.outcome, TURN_TIMED_OUT);
+    turn_bench_interrupt(&b, 'a');
+    turn_bench_release(&b, 'a');
+    forget(&o);
+    forget(&next);
+    turn_bench_end(&b);
+}
+
+/* ---- idle threads ---- */
+
+static struct turn_plan next_plan(const char *items)
+{
+    struct turn_plan plan = { NULL, json_parse(items, strlen(items), NULL),
+                              json_pack("{s:[]}", "input") };
+    assert_non_null(plan.items);
+    return plan;
+}
+
+static void again(struct turn_bench *b, struct owner *o, char name, const char *items)
+{
+    struct turn *turn = find(b, name);
+    struct turn_plan plan = next_plan(items);
+    assert_true(turn_is_idle(turn));
+    o->turn = turn_again(turn, &plan, &events, o);
+    assert_non_null(o->turn);
+    assert_null(plan.items);
+    assert_null(plan.start);
+    assert_null(find(b, name));
+    assert_int_equal(turns_active(b->turns), 1);
+}
+
+static void test_an_idle_thread_is_given_only_what_is_new(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    struct owner next = { 0 };
+    leave_idle(b, &o, 'a');
+    assert_int_equal(turns_active(b->turns), 0);
+    assert_false(turn_waits_for(find(b, 'a'), NULL, 0));
+    again(b, &next, 'a', "[{\"n\":\"2\"}]");
+    json_t *params = NULL;
+    json_int_t id = wire_expect(&b->wire, "thread/inject_items", &params);
+    assert_string_equal(json_str_at(params, "threadId"), "th-a");
+    assert_int_equal(json_array_size(json_object_get(params, "items")), 1);
+    assert_string_equal(json_str_at(json_array_get(json_object_get(params, "items"), 0), "n"), "2");
+    json_decref(params);
+    wire_answer(&b->wire, id, "{}");
+    turn_bench_delta(b, 'a', "m1", "of the turn before"); /* its id is not this turn's */
+    id = wire_expect(&b->wire, "turn/start", &params);
+    assert_string_equal(json_str_at(params, "threadId"), "th-a");
+    json_decref(params);
+    wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-a\"}}");
+    turn_bench_delta(b, 'a', "m2", "again");
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    turn_bench_release(b, 'a');
+    assert_int_equal(next.ends, 1);
+    assert_int_equal(next.outcome, TURN_COMPLETED);
+    assert_string_equal(buf_str(&next.heard), "t:again");
+    forget(&next);
+    forget(&o);
+}
+
+static void test_an_idle_thread_without_anything_new_starts_at_once(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    struct owner next = { .keeps = 'b' };
+    leave_idle(b, &o, 'a');
+    again(b, &next, 'a', "[]");
+    turn_bench_start(b, 'a');
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    assert_int_equal(next.outcome, TURN_COMPLETED);
+    assert_non_null(find(b, 'b')); /* kept once more */
+    turns_worker_gone(b->turns);
+    forget(&next);
+    forget(&o);
+}
+
+static void test_an_idle_thread_may_call_functions_next(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    struct owner next = { .keeps = 'a' };
+    leave_idle(b, &o, 'a');
+    again(b, &next, 'a', "[{}]");
+    turn_bench_inject(b);
+    turn_bench_start(b, 'a');
+    turn_bench_call(b, 'a', "c1", "look", "{}");
+    turn_bench_response(b, 'a');
+    assert_int_equal(next.outcome, TURN_CALLS);
+    assert_false(turn_is_idle(find(b, 'a')));
+    turns_worker_gone(b->turns);
+    forget(&next);
+    forget(&o);
+}
+
+static void test_an_idle_thread_that_refuses_what_is_new_is_given_back(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    struct owner next = { 0 };
+    leave_idle(b, &o, 'a');
+    again(b, &next, 'a', "[{}]");
+    wire_answer_error(&b->wire, wire_expect(&b->wire, "thread/inject_items", NULL), -32600, "no");
+    assert_int_equal(next.outcome, TURN_FAILED);
+    turn_bench_release(b, 'a');
+    forget(&next);
+    forget(&o);
+}
+
+static void test_an_owner_may_leave_an_idle_thread_that_begins_again(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    struct owner next = { 0 };
+    leave_idle(b, &o, 'a');
+    again(b, &next, 'a', "[{}]");
+    turn_detach(next.turn);
+    turn_bench_inject(b);
+    turn_bench_release(b, 'a');
+    assert_int_equal(next.ends, 0);
+    forget(&o);
+}
+
+static void test_an_idle_thread_that_is_not_used_is_given_back(void **state)
+{
+    struct turn_bench *b = *state; /* kept for a short time */
+    struct owner o = { 0 };
+    leave_idle(b, &o, 'a');
+    loop_until(&b->loop, has_waiting, &b->wire);
+    assert_null(find(b, 'a'));
+    turn_bench_release(b, 'a');
+    forget(&o);
+}
+
+static void test_of_too_many_idle_threads_the_one_unused_longest_gives_way(void **state)
+{
+    struct turn_bench *b = *state; /* keeps two */
+    struct owner o[3] = { { 0 } };
+    struct owner next = { .keeps = 'a' };
+    leave_idle(b, &o[0], 'a');
+    leave_idle(b, &o[1], 'b');
+    again(b, &next, 'a', "[]"); /* so that b is the one unused longest */
+    turn_bench_start(b, 'a');
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    o[2].keeps = 'c';
+    begin(b, &o[2]);
+    turn_bench_run(b, 'c');
+    turn_bench_complete(b, 'c', ",\"status\":\"completed\"");
+    assert_null(find(b, 'b'));
+    turn_bench_release(b, 'b');
+    assert_non_null(find(b, 'a'));
+    assert_non_null(find(b, 'c'));
+    turns_worker_gone(b->turns);
+    for (int i = 0; i < 3; i++)
+        forget(&o[i]);
+    forget(&next);
+}
+
+static void test_a_turn_that_failed_is_not_kept(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { 0 };
+    begin_running(b, &o);
+    turn_bench_complete(b, 'a', ",\"status\":\"failed\",\"error\":{\"message\":\"x\"}");
+    turn_bench_release(b, 'a');
+    assert_null(find(b, 'a'));
+    forget(&o);
+}
+
+static void test_an_end_before_the_answer_to_turn_start_can_be_kept(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { .keeps = 'a' };
+    struct owner next = { 0 };
+    begin(b, &o);
+    answer_before(b, 2);
+    json_int_t id = wire_expect(&b->wire, "turn/start", NULL);
+    say_started(b);
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-a\"}}"); /* it is idle by now */
+    assert_true(turn_is_idle(find(b, 'a')));
+    again(b, &next, 'a', "[]");
+    id = wire_expect(&b->wire, "turn/start", NULL);
+    wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-2\"}}");
+    assert_true(wire_hear(
+        &b->wire, "{\"method\":\"turn/completed\",\"params\":{\"threadId\":\"th-a\",\"turn\":"
+                  "{\"id\":\"tu-2\",\"status\":\"completed\"}}}"));
+    assert_int_equal(next.ends, 1);
+    turn_bench_release(b, 'a');
+    forget(&o);
+}
+
 #define TURN_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define SHORT_CALLS_TEST(test) cmocka_unit_test_setup_teardown(test, setup_short_calls, teardown)
+#define KEEPING_TEST(test) cmocka_unit_test_setup_teardown(test, setup_keeping, teardown)
+#define FORGETFUL_TEST(test) cmocka_unit_test_setup_teardown(test, setup_forgetful, teardown)
 #define SHORT_TURNS_TEST(test) cmocka_unit_test_setup_teardown(test, setup_short_turns, teardown)
 
 int main(void)
@@ -1265,6 +1933,31 @@ int main(void)
         SHORT_CALLS_TEST(test_a_question_without_an_answer_times_out_at_each_step),
         SHORT_TURNS_TEST(test_a_turn_past_its_deadline_is_ended_and_the_model_stopped),
         SHORT_TURNS_TEST(test_a_deadline_before_the_model_runs_ends_the_turn_too),
+        KEEPING_TEST(test_calls_are_told_when_the_response_is_whole),
+        KEEPING_TEST(test_results_reach_the_worker_whenever_it_asks),
+        KEEPING_TEST(test_a_turn_may_wait_for_results_again_and_again),
+        KEEPING_TEST(test_only_exactly_the_results_that_are_waited_for_will_do),
+        KEEPING_TEST(test_a_tool_that_nobody_offered_is_not_the_clients),
+        KEEPING_TEST(test_a_batch_behind_a_response_without_calls_is_whole),
+        KEEPING_TEST(test_requests_that_are_no_call_of_a_turn_are_left_to_others),
+        KEEPING_TEST(test_the_calls_that_a_worker_may_leave_open_are_bounded),
+        KEEPING_TEST(test_a_parked_turn_occupies_nobody_and_says_nothing),
+        KEEPING_TEST(test_a_parked_turn_that_ends_by_itself_is_forgotten),
+        FORGETFUL_TEST(test_nobody_coming_back_to_a_parked_turn_has_the_model_stopped),
+        KEEPING_TEST(test_of_too_many_parked_turns_the_oldest_gives_way),
+        KEEPING_TEST(test_a_worker_that_goes_takes_what_is_kept_with_it_in_silence),
+        KEEPING_TEST(test_an_owner_that_leaves_a_resumed_turn_has_the_model_stopped),
+        KEEPING_TEST(test_a_resumed_turn_may_be_lost),
+        cmocka_unit_test(test_a_resumed_turn_has_a_deadline_of_its_own),
+        KEEPING_TEST(test_an_idle_thread_is_given_only_what_is_new),
+        KEEPING_TEST(test_an_idle_thread_without_anything_new_starts_at_once),
+        KEEPING_TEST(test_an_idle_thread_may_call_functions_next),
+        KEEPING_TEST(test_an_idle_thread_that_refuses_what_is_new_is_given_back),
+        KEEPING_TEST(test_an_owner_may_leave_an_idle_thread_that_begins_again),
+        FORGETFUL_TEST(test_an_idle_thread_that_is_not_used_is_given_back),
+        KEEPING_TEST(test_of_too_many_idle_threads_the_one_unused_longest_gives_way),
+        KEEPING_TEST(test_a_turn_that_failed_is_not_kept),
+        KEEPING_TEST(test_an_end_before_the_answer_to_turn_start_can_be_kept),
     };
     json_setup();
     log_set_level(LOG_SILENCE);

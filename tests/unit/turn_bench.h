@@ -21,16 +21,42 @@ static inline void turn_bench_on_note(void *ctx, const char *method, const json_
     b->strangers += !turns_notification(b->turns, method, params);
 }
 
-static inline void turn_bench_begin(struct turn_bench *b, uint64_t rpc_ms, uint64_t turn_ms)
+static inline bool turn_bench_on_request(void *ctx, const json_t *id, const char *method,
+                                         const json_t *params)
+{
+    struct turn_bench *b = ctx;
+    return turns_request(b->turns, id, method, params);
+}
+
+static inline void turn_bench_begin_with(struct turn_bench *b, const struct turns_options *options)
 {
     *b = (struct turn_bench){ .strangers = 0 };
     loop_begin(&b->loop);
     wire_begin(&b->wire, b->loop.deadlines, 1);
     b->wire.on_notification = turn_bench_on_note;
+    b->wire.on_request = turn_bench_on_request;
     b->wire.ctx = b;
-    const struct turns_options options = { .rpc_timeout_ms = rpc_ms, .turn_timeout_ms = turn_ms };
-    b->turns = turns_new(b->loop.deadlines, &options);
+    b->turns = turns_new(b->loop.deadlines, options);
     turns_worker_ready(b->turns, b->wire.rpc);
+}
+
+/* No thread is kept. */
+static inline void turn_bench_begin(struct turn_bench *b, uint64_t rpc_ms, uint64_t turn_ms)
+{
+    const struct turns_options options = { .rpc_timeout_ms = rpc_ms, .turn_timeout_ms = turn_ms };
+    turn_bench_begin_with(b, &options);
+}
+
+/* Threads are kept: two parked and two idle. */
+static inline void turn_bench_begin_keeping(struct turn_bench *b)
+{
+    const struct turns_options options = { .rpc_timeout_ms = BENCH_RPC_MS,
+                                           .turn_timeout_ms = BENCH_TURN_MS,
+                                           .park_ttl_ms = BENCH_TURN_MS,
+                                           .parked_max = 2,
+                                           .idle_ttl_ms = BENCH_TURN_MS,
+                                           .idle_max = 2 };
+    turn_bench_begin_with(b, &options);
 }
 
 /* Every message was looked at, every turn has ended. */
@@ -44,8 +70,9 @@ static inline void turn_bench_end(struct turn_bench *b)
 
 static inline struct turn_plan turn_bench_plan(void)
 {
-    struct turn_plan plan = { json_pack("{s:s}", "model", "gpt-x"), json_pack("[{s:s}]", "n", "1"),
-                              json_pack("{s:[]}", "input") };
+    struct turn_plan plan = { json_pack("{s:s, s:[{s:s}, {s:s}]}", "model", "gpt-x", "dynamicTools",
+                                        "name", "look", "name", "go"),
+                              json_pack("[{s:s}]", "n", "1"), json_pack("{s:[]}", "input") };
     return plan;
 }
 
@@ -116,6 +143,38 @@ static inline void turn_bench_complete(struct turn_bench *b, char name, const ch
                           "{\"method\":\"turn/completed\",\"params\":{\"threadId\":\"th-%c\","
                           "\"turn\":{\"id\":\"tu-%c\"%s}}}",
                           name, name, turn));
+}
+
+/* The model calls a function; `arguments` is JSON text. */
+static inline void turn_bench_call(struct turn_bench *b, char name, const char *id,
+                                   const char *tool, const char *arguments)
+{
+    struct buf members = BUF_INIT;
+    buf_printf(&members,
+               ",\"item\":{\"type\":\"function_call\",\"call_id\":\"%s\",\"name\":\"%s\","
+               "\"arguments\":",
+               id, tool);
+    json_quote(&members, arguments, strlen(arguments));
+    buf_putc(&members, '}');
+    turn_bench_note(b, name, "rawResponseItem/completed", buf_str(&members));
+    buf_free(&members);
+}
+
+/* A response of the model is over. */
+static inline void turn_bench_response(struct turn_bench *b, char name)
+{
+    turn_bench_note(b, name, "rawResponse/completed", ",\"usage\":{\"totalTokens\":1}");
+}
+
+/* The worker asks for the result of a call. */
+static inline void turn_bench_ask(struct turn_bench *b, char name, const char *request_id,
+                                  const char *call_id)
+{
+    assert_true(wire_hear(&b->wire,
+                          "{\"id\":%s,\"method\":\"item/tool/call\",\"params\":{\"threadId\":"
+                          "\"th-%c\",\"turnId\":\"tu-%c\",\"callId\":\"%s\",\"tool\":\"look\","
+                          "\"arguments\":{}}}",
+                          request_id, name, name, call_id));
 }
 
 /* The thread is given back. */

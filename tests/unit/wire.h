@@ -12,6 +12,8 @@ struct wire {
     json_t *sent;    /* owned: messages that the test has not looked at, oldest first */
     bool broken;     /* writes fail */
     void (*on_notification)(void *ctx, const char *method, const json_t *params);
+    /* Of a request of the worker's; false, or no such function: it goes to `requests`. */
+    bool (*on_request)(void *ctx, const json_t *id, const char *method, const json_t *params);
     void *ctx;        /* borrowed */
     json_t *requests; /* owned: [id, method, params] of those that the worker made */
 };
@@ -42,6 +44,8 @@ static inline void wire_on_request(void *ctx, const json_t *id, const char *meth
                                    const json_t *params)
 {
     struct wire *w = ctx;
+    if (w->on_request != NULL && w->on_request(w->ctx, id, method, params))
+        return;
     json_t *request = json_pack("[O, s, O?]", id, method, params);
     json_array_append_new(w->requests, request);
 }
@@ -81,6 +85,21 @@ static inline json_int_t wire_expect(struct wire *w, const char *method, json_t 
         *ret_params = json_incref(json_object_get(message, "params"));
     json_decref(message);
     return id;
+}
+
+/* Takes the oldest message, which must be the answer to the worker's request of that id. */
+static inline void wire_expect_answer(struct wire *w, const char *id_text, const char *result_text)
+{
+    char *text = NULL;
+    assert_true(asprintf(&text, "{\"id\":%s,\"result\":%s}", id_text, result_text) > 0);
+    json_t *wanted = json_parse(text, strlen(text), NULL);
+    assert_non_null(wanted);
+    json_t *got = json_array_get(w->sent, 0);
+    assert_non_null(got);
+    assert_true(json_equal(got, wanted));
+    json_array_remove(w->sent, 0);
+    json_decref(wanted);
+    free(text);
 }
 
 /* The worker says this line. */
