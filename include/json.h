@@ -6,6 +6,7 @@
 #include "mem.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* Makes jansson allocate with xmalloc. Call once, before any other use of jansson. */
 void json_setup(void);
@@ -23,6 +24,9 @@ json_t *json_at(const json_t *value, const char *path);
 const char *json_str_at(const json_t *value, const char *path);
 json_int_t json_int_at(const json_t *value, const char *path, json_int_t fallback);
 int json_bool_at(const json_t *value, const char *path, int fallback);
+
+/* Whether objects and arrays stand in each other more than `max` deep. */
+bool json_deeper_than(const json_t *value, size_t max);
 
 /* Appends `text` as the inside of a JSON string (no quotes): `"`, `\` and controls are escaped, UTF-8 is
  * copied. The bytes must be valid UTF-8. */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #define MESSAGES_MAX 10000
+#define MESSAGE_CALLS_MAX 128 /* function calls of one message, as OpenAI has it */
 
 /* Checks shape, content and order of the messages, as OpenAI does. False with the error filled in. */
 CHECK_RESULT bool messages_check(const json_t *messages, struct api_error *error);

@@ -7,7 +7,9 @@
 
 #include <stdbool.h>
 
-#define TOOLSET_MAX 128      /* tools of one request, as OpenAI has it */
+#define TOOLSET_DEPTH_MAX                                                                          \
+    100                 /* of JSON values in a schema: the worker reads 128 in a whole message */
+#define TOOLSET_MAX 128 /* tools of one request, as OpenAI has it */
 #define TOOLSET_NAME_MAX 64  /* characters of a tool's name, as OpenAI has it */
 #define TOOLSET_NAME_SIZE 96 /* room for a name, our suffix and a NUL */
 

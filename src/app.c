@@ -58,8 +58,12 @@ static int complain(const char *what, const char *why)
 static int prepare_home(struct app *app)
 {
     const char *home = app->config->codex_home;
-    if (!file_make_folder(home) || realpath(home, app->home) == NULL)
-        return complain("CODEX_HOME", strerror(errno));
+    if (!file_make_folder(home) || realpath(home, app->home) == NULL) {
+        char *what = xasprintf("CODEX_HOME %s", home);
+        int rc = complain(what, strerror(errno));
+        free(what);
+        return rc;
+    }
     char *workspace = xasprintf("%s/workspace", app->home);
     bool ok = file_make_folder(workspace);
     free(workspace);

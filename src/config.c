@@ -122,7 +122,7 @@ static const struct setting settings[] = {
     { "LOG_LEVEL", CHOICE, FIELD(log_level), "info", 0, 0, level_choices,
       "least level that is logged" },
     { "STARTUP_HINT", CHOICE, FIELD(startup_hint), "0", 0, 0, switch_choices,
-      "1: print the URL, the key and a curl line on stderr once listening" },
+      "1: print the URL, the key and a curl line on stderr once the worker is ready" },
 };
 
 #define SETTING_COUNT (sizeof(settings) / sizeof(settings[0]))

@@ -84,6 +84,28 @@ int json_bool_at(const json_t *value, const char *path, int fallback)
     return json_is_boolean(at) ? json_is_true(at) : fallback;
 }
 
+bool json_deeper_than(const json_t *value, size_t max)
+{
+    size_t i = 0;
+    const char *key = NULL;
+    json_t *member = NULL;
+    if (!json_is_object(value) && !json_is_array(value))
+        return false;
+    if (max == 0)
+        return true;
+    json_array_foreach(value, i, member)
+    {
+        if (json_deeper_than(member, max - 1))
+            return true;
+    }
+    json_object_foreach((json_t *)(uintptr_t)value, key, member)
+    {
+        if (json_deeper_than(member, max - 1))
+            return true;
+    }
+    return false;
+}
+
 /* How a byte is written: 0 as it is, 'u' as \u00XX, else as a backslash and this letter. */
 static char escape_of(unsigned char c)
 {

@@ -288,6 +288,8 @@ static bool take_json_schema(struct chat_request *r, const json_t *format, struc
                      "expected 1 to 64 characters of a-z, A-Z, 0-9, '_' and '-'");
     if (!json_is_object(schema))
         return wrong_type(e, SCHEMA_PLACE ".schema", "an object");
+    if (json_deeper_than(schema, TOOLSET_DEPTH_MAX))
+        return wrong(e, "invalid_json_schema", SCHEMA_PLACE ".schema", "it is nested too deeply");
     if (json_is_true(json_object_get(description, "strict"))) {
         if (!schema_check_strict(schema, SCHEMA_PLACE ".schema", e))
             return false;

@@ -128,6 +128,8 @@ static bool check_calls(const json_t *calls, const char *place, struct api_error
         return true;
     if (!json_is_array(calls))
         return wrong(e, "invalid_type", at, "expected an array of objects");
+    if (json_array_size(calls) > MESSAGE_CALLS_MAX)
+        return wrong(e, "array_above_max_length", at, "expected at most 128 calls");
     for (size_t i = 0; i < json_array_size(calls); i++) {
         api_error_place(at, "%s.tool_calls[%zu]", place, i);
         if (!check_call(json_array_get(calls, i), at, e))
@@ -201,17 +203,6 @@ static bool check_message(const json_t *message, const char *place, struct api_e
 
 /* ---- order ---- */
 
-/* The assistant message whose calls are being answered: that before the run of tool messages that ends at `i`. */
-static const json_t *calls_before(const json_t *messages, size_t i)
-{
-    while (i-- > 0) {
-        const json_t *message = json_array_get(messages, i);
-        if (!is(json_str_at(message, "role"), "tool"))
-            return json_object_get(message, "tool_calls");
-    }
-    return NULL;
-}
-
 static bool has_call(const json_t *calls, const char *id)
 {
     for (size_t i = 0; i < json_array_size(calls); i++)
@@ -261,14 +252,14 @@ static bool check_function_answer(const json_t *messages, size_t i, struct api_e
     return false;
 }
 
-static bool check_order(const json_t *messages, size_t i, struct api_error *e)
+/* `calls` are those of the message before the run of tool messages in which `i` stands. */
+static bool check_order(const json_t *messages, size_t i, const json_t *calls, struct api_error *e)
 {
     const json_t *message = json_array_get(messages, i);
     const char *role = json_str_at(message, "role");
     char at[API_ERROR_PARAM_MAX];
     api_error_place(at, "messages.[%zu].role", i);
-    if (is(role, "tool") &&
-        !has_call(calls_before(messages, i), json_str_at(message, "tool_call_id"))) {
+    if (is(role, "tool") && !has_call(calls, json_str_at(message, "tool_call_id"))) {
         api_error_bad(e, NULL, at,
                       "messages with role 'tool' must be a response to a preceding message with "
                       "'tool_calls'.");
@@ -300,9 +291,14 @@ bool messages_check(const json_t *messages, struct api_error *e)
         if (!check_message(json_array_get(messages, i), place, e))
             return false;
     }
-    for (size_t i = 0; i < count; i++)
-        if (!check_order(messages, i, e))
+    const json_t *calls = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *message = json_array_get(messages, i);
+        if (!is(json_str_at(message, "role"), "tool"))
+            calls = json_object_get(message, "tool_calls");
+        if (!check_order(messages, i, calls, e))
             return false;
+    }
     return true;
 }
 

@@ -82,6 +82,8 @@ static bool offer(struct toolset *t, const json_t *function, const char *place, 
     api_error_place(param, "%s.parameters", place);
     if (parameters != NULL && !json_is_null(parameters) && !json_is_object(parameters))
         return bad(e, "invalid_type", param, "expected an object");
+    if (json_deeper_than(parameters, TOOLSET_DEPTH_MAX))
+        return bad(e, "invalid_value", param, "it is nested too deeply");
     api_error_place(param, "%s.description", place);
     if (description != NULL && !json_is_null(description) && !json_is_string(description))
         return bad(e, "invalid_type", param, "expected a string");

@@ -3,6 +3,7 @@
 
 #include "chat.h"
 #include "chat_request.h"
+#include "conversation.h"
 #include "deadline.h"
 #include "log.h"
 #include "mem.h"
@@ -36,7 +37,9 @@ struct exchange {
     bool stream;
     bool started;  /* the head is on its way: the status can change no more */
     bool inflight; /* h2o has a write of ours */
-    bool done;     /* the last h2o_send was called, or another answer took our place */
+    bool
+        done; /* the last h2o_send was called, or another answer took our place, or nobody is left */
+    bool abandoned; /* done without a last h2o_send */
 };
 
 struct exchanges *exchanges_new(const struct exchange_options *options)
@@ -93,21 +96,9 @@ static void on_stop(h2o_generator_t *self, h2o_req_t *req)
 
 /* ---- the client's side goes wrong ---- */
 
-static void on_client_left(void *ctx)
+/* Ends a request that h2o has no write of ours for: nothing else would, as h2o does not read the connection. May free x. */
+static void give_up(struct exchange *x)
 {
-    struct exchange *x = ctx;
-    bool was_done = x->done;
-    watch_cut(x->watch);
-    if (was_done || x->all == NULL)
-        return; /* h2o finds the connection broken by itself */
-    x->done = true;
-    if (x->rc->outcome == NULL) /* else we cut it off ourselves */
-        x->rc->outcome = "client_gone";
-    chat_free(x->chat);
-    x->chat = NULL;
-    deadline_clear(x->all->options.deadlines, &x->keepalive);
-    if (x->inflight)
-        return; /* the write fails and h2o calls on_stop */
     if (!x->started) {
         x->req->res.status = 499;
         x->req->res.reason = "Client Closed Request";
@@ -116,12 +107,33 @@ static void on_client_left(void *ctx)
     h2o_send(x->req, NULL, 0, H2O_SEND_STATE_ERROR);
 }
 
-/* The client is there but takes nothing. With a write in flight, cutting the connection is enough: h2o calls on_stop. */
+/* The client is gone, or is to go. A write in flight ends it: it fails, and h2o calls on_stop; or it has just succeeded, and
+ * h2o calls on_proceed. May free x. */
+static void abandon(struct exchange *x, const char *why)
+{
+    watch_cut(x->watch);
+    if (x->done || x->all == NULL)
+        return; /* the last write is under way, and finds the connection broken by itself */
+    x->done = true;
+    x->abandoned = true;
+    x->rc->outcome = why;
+    chat_free(x->chat);
+    x->chat = NULL;
+    deadline_clear(x->all->options.deadlines, &x->keepalive);
+    if (!x->inflight)
+        give_up(x);
+}
+
+static void on_client_left(void *ctx)
+{
+    abandon(ctx, "client_gone");
+}
+
+/* The client is there but takes nothing. */
 static void cut_off(struct exchange *x, const char *why)
 {
     log_warn("http", "client_cut_off", LOG_ID("request_id", x->rc->id), LOG_ID("reason", why));
-    x->rc->outcome = why;
-    watch_cut(x->watch);
+    abandon(x, why);
 }
 
 static void on_stall(struct deadline *d)
@@ -212,7 +224,10 @@ static void on_proceed(h2o_generator_t *self, h2o_req_t *req)
     struct exchange *x = (struct exchange *)(void *)self;
     x->inflight = false;
     deadline_clear(x->all->options.deadlines, &x->stall);
-    flush(x);
+    if (x->abandoned)
+        give_up(x);
+    else
+        flush(x);
 }
 
 static void on_keepalive(struct deadline *d)
@@ -250,20 +265,31 @@ static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
     return x;
 }
 
+static void refuse(struct exchange *x, const char *code, const char *message)
+{
+    struct api_error error;
+    api_error_set(&error, 503, "server_error", code, NULL, "%s", message);
+    error.retry_after_s = 1;
+    x->done = true;
+    x->rc->error_code = code;
+    reply_error(x->req, &error);
+}
+
 void exchange_run(struct exchanges *all, h2o_req_t *req, const struct chat_options *chat,
                   struct turns *turns, struct turn_plan *plan, struct conversation *conversation)
 {
     struct exchange *x = exchange_new(all, req, chat);
-    if (!chat_begin(x->chat, turns, plan, conversation)) {
-        struct api_error error;
-        api_error_set(&error, 503, "server_error", "worker_not_ready", NULL,
-                      "The worker is not ready.");
-        error.retry_after_s = 1;
-        x->done = true;
-        reply_error(req, &error);
+    x->watch = watch_new(req, on_client_left, x);
+    if (x->watch == NULL) { /* out of descriptors: nobody could end this one */
+        turn_plan_free(plan);
+        conversation_free(conversation);
+        refuse(x, "server_overloaded", "The server is out of resources.");
         return;
     }
-    x->watch = watch_new(req, on_client_left, x);
+    if (!chat_begin(x->chat, turns, plan, conversation)) {
+        refuse(x, "worker_not_ready", "The worker is not ready.");
+        return;
+    }
     arm_keepalive(x);
 }
 

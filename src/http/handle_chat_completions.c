@@ -35,7 +35,8 @@ static bool check_media(h2o_req_t *req, struct api_error *error)
     bool ok = (type == -1 || is_json(req->headers.entries[type].value)) && encoding == -1;
     if (!ok)
         api_error_set(error, 415, "invalid_request_error", "unsupported_content_type", NULL,
-                      "The body must be application/json without a content encoding.");
+                      "The body must be JSON: send 'Content-Type: application/json' and no content "
+                      "encoding.");
     return ok;
 }
 

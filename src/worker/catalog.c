@@ -3,6 +3,7 @@
 
 #include "file.h"
 #include "log.h"
+#include "redact.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -13,16 +14,19 @@
 
 #define CATALOG_MAX (64 * 1024 * 1024) /* bytes that `codex debug models` may print */
 #define CATALOG_FORM 3                 /* raised when what we change in it changes */
+#define COMPLAINT_MAX 8192             /* bytes of its stderr that are kept */
 #define READ_CHUNK (64 * 1024)
 
 struct catalog_job {
     uv_process_t child;
     uv_pipe_t out;
+    uv_pipe_t err;
     int open_handles; /* the last one that closes ends the job */
     struct catalog_options options;
     void (*done)(void *ctx, bool ok); /* NULL once cancelled */
     void *ctx;                        /* borrowed */
     struct buf text;                  /* owned: what was printed so far */
+    struct buf complaint;             /* owned: the start of its stderr */
     int64_t status;
     char chunk[READ_CHUNK];
 };
@@ -170,6 +174,7 @@ static bool take_output(struct catalog_job *job)
     const char *why = NULL;
     if (job->status != 0) {
         log_error("worker", "catalog_failed", LOG_INT("exit_code", job->status));
+        redact_log_lines("worker", "catalog_stderr", job->complaint.data, job->complaint.len);
         return false;
     }
     json_t *original = json_parse(job->text.data, job->text.len, &why);
@@ -198,6 +203,7 @@ static void on_closed(uv_handle_t *handle)
     void *ctx = job->ctx;
     bool ok = done != NULL && take_output(job);
     buf_free(&job->text);
+    buf_free(&job->complaint);
     free(job);
     if (done != NULL)
         done(ctx, ok);
@@ -232,13 +238,23 @@ static void on_out(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         buf_append(&job->text, buf->base, (size_t)n);
 }
 
+/* Read to its end, so that the child never waits; only the start is kept. */
+static void on_err(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct catalog_job *job = stream->data;
+    if (n < 0)
+        close_handle((uv_handle_t *)stream);
+    else if (job->complaint.len + (size_t)n <= COMPLAINT_MAX)
+        buf_append(&job->complaint, buf->base, (size_t)n);
+}
+
 static int start(uv_loop_t *loop, struct catalog_job *job)
 {
     char *argv[] = { (char *)(uintptr_t)job->options.file, "debug", "models", NULL };
     uv_stdio_container_t stdio[3] = {
         { .flags = UV_IGNORE },
         { .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&job->out },
-        { .flags = UV_IGNORE },
+        { .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&job->err },
     };
     uv_process_options_t options = {
         .file = job->options.file,
@@ -250,14 +266,19 @@ static int start(uv_loop_t *loop, struct catalog_job *job)
         .exit_cb = on_job_exit,
     };
     uv_pipe_init(loop, &job->out, 0);
-    job->out.data = job->child.data = job;
-    job->open_handles = 2;
+    uv_pipe_init(loop, &job->err, 0);
+    job->out.data = job->err.data = job->child.data = job;
+    job->open_handles = 3;
     int rc = uv_spawn(loop, &job->child, &options);
-    if (rc == 0)
-        return uv_read_start((uv_stream_t *)&job->out, on_alloc, on_out);
+    if (rc == 0) {
+        uv_read_start((uv_stream_t *)&job->out, on_alloc, on_out);
+        uv_read_start((uv_stream_t *)&job->err, on_alloc, on_err);
+        return 0;
+    }
     job->done = NULL;
     close_handle((uv_handle_t *)&job->child);
     close_handle((uv_handle_t *)&job->out);
+    close_handle((uv_handle_t *)&job->err);
     return rc;
 }
 
@@ -290,4 +311,5 @@ void catalog_cancel(struct catalog_job *job)
     job->done = NULL;
     (void)uv_kill(-job->child.pid, SIGKILL);
     close_handle((uv_handle_t *)&job->out);
+    close_handle((uv_handle_t *)&job->err);
 }

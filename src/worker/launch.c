@@ -287,6 +287,10 @@ static char **make_env(const struct launch *launch, const struct config *config,
 static char *find_in_path(const char *name)
 {
     const char *path = getenv("PATH");
+    /* The worker is started in a folder of its own: a relative path is meant from here. */
+    char *absolute = strchr(name, '/') != NULL ? realpath(name, NULL) : NULL;
+    if (absolute != NULL)
+        return absolute;
     while (strchr(name, '/') == NULL && path != NULL && *path != '\0') {
         size_t len = strcspn(path, ":");
         char *file = xasprintf("%.*s/%s", (int)len, path, name);

@@ -4,6 +4,7 @@
 #include "deadline.h"
 #include "log.h"
 #include "process.h"
+#include "redact.h"
 #include "rpc.h"
 
 #include <signal.h>
@@ -138,18 +139,10 @@ static void on_stderr_line(void *ctx, const char *line, size_t len)
     buf_putc(&sup->start_stderr, '\n');
 }
 
-/* What the worker wrote before it failed to start, one log line for each of its own. */
+/* What the worker wrote before it failed to start, one log line for each of its own. It may quote its configuration. */
 static void log_start_stderr(struct supervisor *sup)
 {
-    const char *line = buf_str(&sup->start_stderr);
-    while (*line != '\0') {
-        size_t len = strcspn(line, "\n");
-        json_t *text = json_stringn(line, len); /* NULL unless it is UTF-8 */
-        log_error("worker", "start_stderr", LOG_ID("text", json_string_value(text)),
-                  LOG_INT("bytes", len));
-        json_decref(text);
-        line += len + 1;
-    }
+    redact_log_lines("worker", "start_stderr", sup->start_stderr.data, sup->start_stderr.len);
     buf_clear(&sup->start_stderr);
 }
 

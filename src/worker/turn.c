@@ -265,6 +265,25 @@ static void on_injected(void *ctx, const struct rpc_reply *reply)
         set_state(t, TURN_STARTING);
 }
 
+/* The end of a run of the model at which the owner may keep the thread. */
+static void end_run(struct turn *t, struct turn_end *end, enum turn_state kept_as,
+                    enum turn_state else_as)
+{
+    give_end(t, end);
+    set_state(t, t->kept ? kept_as : else_as);
+}
+
+/* The calls of a response are all there when the response is; one without any goes on, or ends the turn. */
+static void park_if_waiting(struct turn *t)
+{
+    if (!t->output.response_completed || t->state != TURN_RUNNING || t->output.call_count == 0)
+        return;
+    struct turn_end end = { .outcome = TURN_CALLS,
+                            .calls = t->output.calls,
+                            .call_count = t->output.call_count };
+    end_run(t, &end, TURN_PARKED, TURN_INTERRUPTING);
+}
+
 static void on_started(void *ctx, const struct rpc_reply *reply)
 {
     struct turn *t = ctx;
@@ -274,10 +293,12 @@ static void on_started(void *ctx, const struct rpc_reply *reply)
         give_call_failure(t, reply);
     if (t->state != TURN_STARTING) /* its end overtook the answer */
         return;
-    if (t->events != NULL)
+    if (t->events != NULL) {
         set_state(t, TURN_RUNNING);
-    else
+        park_if_waiting(t);
+    } else {
         set_state(t, t->turn_id[0] != '\0' ? TURN_INTERRUPTING : TURN_RELEASING);
+    }
 }
 
 /* The end of an interrupted turn is its turn/completed; an error means that it had ended already. */
@@ -394,22 +415,6 @@ static void set_state(struct turn *t, enum turn_state next)
 
 /* ---- notifications ---- */
 
-/* The end of a run of the model at which the owner may keep the thread. */
-static void end_run(struct turn *t, struct turn_end *end, enum turn_state kept_as,
-                    enum turn_state else_as)
-{
-    give_end(t, end);
-    set_state(t, t->kept ? kept_as : else_as);
-}
-
-static void on_batch(struct turn *t)
-{
-    struct turn_end end = { .outcome = TURN_CALLS,
-                            .calls = t->output.calls,
-                            .call_count = t->output.call_count };
-    end_run(t, &end, TURN_PARKED, TURN_INTERRUPTING);
-}
-
 static void on_turn_completed(struct turn *t, const json_t *params)
 {
     const char *status = json_str_at(params, "turn.status");
@@ -458,9 +463,7 @@ bool turns_notification(struct turns *turns, const char *method, const json_t *p
         return true;
     }
     (void)output_note(&t->output, method, params);
-    /* The calls of a response are all there when the response is; one without any goes on, or ends the turn. */
-    if (t->output.response_completed && t->state == TURN_RUNNING && t->output.call_count != 0)
-        on_batch(t);
+    park_if_waiting(t);
     return true;
 }
 
