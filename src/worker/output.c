@@ -146,6 +146,7 @@ static void on_raw_item(struct output *o, const json_t *params)
         arguments == NULL || strlen(id) >= OUTPUT_ID_MAX || o->call_count == OUTPUT_CALLS_MAX ||
         !is_offered(o, name))
         return;
+    o->response_completed = false; /* this one is of a response that is still coming */
     o->calls = xrealloc(o->calls, (o->call_count + 1) * sizeof(*o->calls));
     o->calls[o->call_count++] =
         (struct output_call){ xstrdup(id), xstrdup(name), xstrdup(arguments) };

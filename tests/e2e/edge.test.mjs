@@ -216,7 +216,7 @@ const refusedBodies = {
   'a part that is text': [messages(`[{"role":"user","content":["${CANARY}"]}]`), type('messages[0].content[0].type')],
   'a part without text': [messages('[{"role":"user","content":[{"type":"text"}]}]'), type('messages[0].content[0].text')],
   'an unknown part': [messages(`[{"role":"user","content":[{"type":"${CANARY}"}]}]`), value('messages[0].content[0].type')],
-  'an image': [messages('[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:,"}}]}]'), value('messages[0].content[1].type')],
+  'an image': [messages('[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:,"}}]}]'), value('messages[0].content[1].image_url.url')],
   'a tool message': [messages('[{"role":"tool","tool_call_id":"x","content":"y"}]'), value('messages[0].role', 'invalid_value')],
   'stream that is a number': [json(',"stream":1'), type('stream')],
   'stream that is text': [json(',"stream":"true"'), type('stream')],
