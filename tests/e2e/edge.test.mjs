@@ -462,6 +462,7 @@ test('clients that come and go leave nothing open', async () => {
     await proxy.fetch('/livez', { key: null });
     for (const [i, wire] of wires.entries()) i % 3 === 0 ? wire.socket.resetAndDestroy() : wire.destroy();
   }
+  await until('a place', async () => (await proxy.chat(request())).status === 200);
   await until('the descriptors of the start', () => descriptors(proxy.pid) <= before);
   await unharmed();
 });
