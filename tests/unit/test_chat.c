@@ -4,8 +4,11 @@
 #include "conversation.h"
 #include "frames.h"
 #include "log.h"
+#include "plan.h"
 #include "turn_bench.h"
 #include "unit.h"
+
+#include <sodium.h>
 
 #define HEAD                                                                                       \
     "\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1767225600,"           \
@@ -24,11 +27,12 @@
 struct bench {
     struct turn_bench turns;
     struct chat *chat;
-    struct buf out;   /* what was pulled */
-    unsigned outputs; /* calls of on_output */
-    bool quiet;       /* no call of on_output is allowed now */
-    bool frees;       /* the chat, at the next output */
-    bool pulls;       /* at each output, as a client that is never busy */
+    struct turn_plan plan; /* owned: of the chat that was made last */
+    struct buf out;        /* what was pulled */
+    unsigned outputs;      /* calls of on_output */
+    bool quiet;            /* no call of on_output is allowed now */
+    bool frees;            /* the chat, at the next output */
+    bool pulls;            /* at each output, as a client that is never busy */
 };
 
 static void on_output(void *ctx)
@@ -45,12 +49,10 @@ static void on_output(void *ctx)
 }
 
 /* A chat for the request, which is only borrowed for chat_new; its turns have not been begun. */
-static struct bench *make_chat(const char *body, size_t max_bytes)
+static void new_chat(struct bench *b, const char *body, size_t max_bytes)
 {
-    struct bench *b = calloc(1, sizeof(*b));
     struct chat_request request;
     struct api_error error;
-    turn_bench_begin(&b->turns, BENCH_RPC_MS, BENCH_TURN_MS);
     if (!chat_request_parse(&request, body, strlen(body), &error))
         fail_msg("refused: %s", error.message);
     char id[] = "chatcmpl-1";
@@ -60,21 +62,31 @@ static struct bench *make_chat(const char *body, size_t max_bytes)
                                           .fingerprint = fingerprint,
                                           .created = 1767225600,
                                           .completion_max_bytes = max_bytes };
+    const struct plan_options wanted = { "worker-model", NULL, "auto" };
+    turn_plan_free(&b->plan);
+    plan_make(&b->plan, &request, &wanted);
     b->quiet = true;
     b->chat = chat_new(&options, on_output, b);
     id[0] = fingerprint[0] = '#'; /* they were copied */
     chat_request_free(&request);
+}
+
+static struct bench *make_chat(const char *body, size_t max_bytes)
+{
+    struct bench *b = calloc(1, sizeof(*b));
+    turn_bench_begin(&b->turns, BENCH_RPC_MS, BENCH_TURN_MS);
+    new_chat(b, body, max_bytes);
     return b;
 }
 
 static bool begin_chat(struct bench *b)
 {
-    struct turn_plan plan = turn_bench_plan();
-    struct conversation *conversation = conversation_new("me", &plan);
-    bool ok = chat_begin(b->chat, b->turns.turns, &plan, conversation);
-    assert_null(plan.thread);
-    assert_null(plan.items);
-    assert_null(plan.start);
+    struct conversation *conversation = conversation_new("me", &b->plan);
+    bool ok = chat_begin(b->chat, b->turns.turns, &b->plan, conversation);
+    assert_null(b->plan.thread);
+    assert_null(b->plan.items);
+    assert_null(b->plan.start);
+    b->quiet = false;
     return ok;
 }
 
@@ -90,7 +102,6 @@ static struct bench *begin_with(const char *members, size_t max_bytes)
     struct bench *b = make_chat(body, max_bytes);
     free(body);
     assert_true(begin_chat(b));
-    b->quiet = false;
     turn_bench_run(&b->turns, 'a');
     assert_int_equal(chat_state(b->chat), CHAT_WAITING);
     assert_int_equal(b->outputs, 0);
@@ -617,6 +628,525 @@ static void test_without_a_worker_nothing_is_begun(void **state)
     end(b);
 }
 
+/* ---- stop sequences ---- */
+
+#define STOPS ",\"stop\":[\"STOP\",\"\\n\\n\"]"
+
+static void feed(struct bench *b, const char *const *pieces)
+{
+    for (size_t i = 0; pieces[i] != NULL; i++)
+        turn_bench_delta(&b->turns, 'a', "m1", pieces[i]);
+}
+
+static json_t *whole_answer(struct bench *b)
+{
+    pull(b);
+    json_t *object = json_parse(b->out.data, b->out.len, NULL);
+    assert_non_null(object);
+    buf_clear(&b->out);
+    return object;
+}
+
+static const json_t *choice_of(const json_t *object, size_t index)
+{
+    return json_array_get(json_object_get(object, "choices"), index);
+}
+
+static void test_a_stop_sequence_ends_the_answer_and_stops_the_model(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = { "one S", "TO", "P two", NULL };
+    struct bench *b = begin_with(STREAM STOPS, 0);
+    feed(b, (const char *const[]){ pieces[0], pieces[1], NULL });
+    pull(b);
+    expect(b, ROLE);
+    expect(b, TEXT("one ")); /* what may be a sequence waits */
+    expect_no_more(b);
+    feed(b, &pieces[2]);
+    assert_int_equal(chat_state(b->chat), CHAT_ENDED);
+    assert_string_equal(chat_finish_reason(b->chat), "stop");
+    unsigned outputs = b->outputs;
+    turn_bench_delta(&b->turns, 'a', "m1", "unheard");
+    turn_bench_interrupt(&b->turns, 'a');
+    turn_bench_release(&b->turns, 'a');
+    assert_int_equal(b->outputs, outputs);
+    pull(b);
+    expect(b, STOP);
+    expect(b, DONE);
+    expect_no_more(b);
+    end(b);
+    b = begin_with(STOPS, 1000);
+    feed(b, pieces);
+    turn_bench_interrupt(&b->turns, 'a');
+    turn_bench_release(&b->turns, 'a');
+    json_t *object = whole_answer(b);
+    assert_string_equal(json_str_at(choice_of(object, 0), "message.content"), "one ");
+    assert_string_equal(json_str_at(choice_of(object, 0), "finish_reason"), "stop");
+    json_decref(object);
+    end(b);
+}
+
+static void test_what_was_held_back_is_given_when_no_sequence_came(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = { "one STO", NULL };
+    struct bench *b = begin_with(STREAM STOPS, 0);
+    feed(b, pieces);
+    turn_bench_reason(&b->turns, 'a', "hm");
+    complete(b);
+    pull(b);
+    expect(b, ROLE);
+    expect(b, TEXT("one "));
+    expect(b, REASONING("hm"));
+    expect(b, TEXT("STO"));
+    expect(b, STOP);
+    expect(b, DONE);
+    expect_no_more(b);
+    end(b);
+    b = begin_with(STOPS, 1000);
+    feed(b, pieces);
+    complete(b);
+    json_t *object = whole_answer(b);
+    assert_string_equal(json_str_at(choice_of(object, 0), "message.content"), "one STO");
+    json_decref(object);
+    end(b);
+}
+
+static void test_an_answer_that_is_all_stop_sequence_is_empty(void **state)
+{
+    (void)state;
+    struct bench *b = begin_with(STREAM STOPS, 0);
+    turn_bench_delta(&b->turns, 'a', "m1", "STOP");
+    turn_bench_interrupt(&b->turns, 'a');
+    turn_bench_release(&b->turns, 'a');
+    pull(b);
+    expect(b, ROLE);
+    expect(b, STOP);
+    expect(b, DONE);
+    expect_no_more(b);
+    end(b);
+}
+
+static void test_reasoning_is_not_searched_for_stop_sequences(void **state)
+{
+    (void)state;
+    struct bench *b = begin_with(STREAM STOPS, 0);
+    turn_bench_reason(&b->turns, 'a', "do I STOP?");
+    assert_int_equal(chat_state(b->chat), CHAT_STREAMING);
+    pull(b);
+    expect(b, ROLE);
+    expect(b, REASONING("do I STOP?"));
+    complete(b);
+    end(b);
+}
+
+/* ---- function calls ---- */
+
+#define TOOL(name) "{\"type\":\"function\",\"function\":{\"name\":\"" name "\"}}"
+#define TOOLS ",\"tools\":[" TOOL("look") "," TOOL("exec") "]"
+#define FUNCTIONS ",\"functions\":[{\"name\":\"look\"},{\"name\":\"exec\"}]"
+
+/* The model says something and calls both tools; nobody keeps the thread. */
+static void call_both(struct bench *b)
+{
+    turn_bench_reason(&b->turns, 'a', "hm");
+    turn_bench_delta(&b->turns, 'a', "m1", "I look");
+    turn_bench_call(&b->turns, 'a', "c1", "look", "{ \"a\": 1 }");
+    turn_bench_call(&b->turns, 'a', "c2", "exec__client", "");
+    turn_bench_response(&b->turns, 'a');
+    turn_bench_interrupt(&b->turns, 'a');
+    turn_bench_release(&b->turns, 'a');
+}
+
+static void test_calls_of_a_stream_come_under_the_clients_names(void **state)
+{
+    (void)state;
+    struct bench *b = begin_with(STREAM TOOLS, 0);
+    call_both(b);
+    assert_int_equal(chat_state(b->chat), CHAT_ENDED);
+    assert_string_equal(chat_finish_reason(b->chat), "tool_calls");
+    pull(b);
+    expect(b, ROLE);
+    expect(b, REASONING("hm"));
+    expect(b, TEXT("I look"));
+    expect(b, FRAME("{\"tool_calls\":[{\"index\":0,\"id\":\"c1\",\"type\":\"function\","
+                    "\"function\":{\"name\":\"look\",\"arguments\":\"\"}}]}",
+                    "null"));
+    expect(b, FRAME("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":"
+                    "\"{ \\\"a\\\": 1 }\"}}]}",
+                    "null"));
+    expect(b, FRAME("{\"tool_calls\":[{\"index\":1,\"id\":\"c2\",\"type\":\"function\","
+                    "\"function\":{\"name\":\"exec\",\"arguments\":\"\"}}]}",
+                    "null"));
+    expect(b, FRAME("{\"tool_calls\":[{\"index\":1,\"function\":{\"arguments\":\"\"}}]}", "null"));
+    expect(b, FRAME("{}", "\"tool_calls\""));
+    expect(b, DONE);
+    expect_no_more(b);
+    end(b);
+}
+
+/* Puts the deltas of a call together, as clients do. */
+static void add_call_delta(json_t *calls, const json_t *delta)
+{
+    size_t index = (size_t)json_int_at(delta, "index", -1);
+    if (index == json_array_size(calls)) {
+        json_t *call = json_deep_copy(delta);
+        json_object_del(call, "index");
+        json_array_append_new(calls, call);
+        return;
+    }
+    json_t *function = json_object_get(json_array_get(calls, index), "function");
+    char *text = NULL;
+    assert_true(asprintf(&text, "%s%s", json_str_at(function, "arguments"),
+                         json_str_at(delta, "function.arguments")) > 0 ||
+                text != NULL);
+    json_object_set_new(function, "arguments", json_string(text));
+    free(text);
+}
+
+/* The message that a client makes of the stream. */
+static json_t *message_of_stream(struct bench *b)
+{
+    struct buf content = BUF_INIT;
+    struct buf reasoning = BUF_INIT;
+    json_t *calls = json_array();
+    pull(b);
+    for (json_t *frame = frames_next(&b->out); frame != NULL; frame = frames_next(&b->out)) {
+        const json_t *delta = json_object_get(choice_of(frame, 0), "delta");
+        const char *text = json_str_at(delta, "content");
+        buf_puts(&content, text != NULL ? text : "");
+        text = json_str_at(delta, "reasoning_content");
+        buf_puts(&reasoning, text != NULL ? text : "");
+        for (size_t i = 0; i < json_array_size(json_object_get(delta, "tool_calls")); i++)
+            add_call_delta(calls, json_array_get(json_object_get(delta, "tool_calls"), i));
+        json_decref(frame);
+    }
+    json_t *message =
+        json_pack("{s:s, s:s, s:s, s:o}", "role", "assistant", "content", buf_str(&content),
+                  "reasoning_content", buf_str(&reasoning), "tool_calls", calls);
+    buf_free(&content);
+    buf_free(&reasoning);
+    return message;
+}
+
+static void test_a_stream_and_a_whole_answer_say_the_same(void **state)
+{
+    (void)state;
+    struct bench *stream = begin_with(STREAM TOOLS, 0);
+    struct bench *collected = begin_with(TOOLS, 1000);
+    call_both(stream);
+    call_both(collected);
+    json_t *streamed = message_of_stream(stream);
+    json_t *object = whole_answer(collected);
+    assert_string_equal(json_str_at(choice_of(object, 0), "finish_reason"), "tool_calls");
+    json_t *message = json_object_get(choice_of(object, 0), "message");
+    assert_true(json_is_null(json_object_get(message, "refusal")));
+    json_object_del(message, "refusal");
+    json_object_del(message, "annotations");
+    assert_true(json_equal(streamed, message));
+    json_decref(streamed);
+    json_decref(object);
+    end(stream);
+    end(collected);
+}
+
+static void test_without_parallel_calls_only_the_first_is_told(void **state)
+{
+    (void)state;
+    struct bench *b = begin_with(TOOLS ",\"parallel_tool_calls\":false", 1000);
+    call_both(b); /* and the thread is not kept: the batch can never be answered in full */
+    json_t *object = whole_answer(b);
+    const json_t *calls = json_at(choice_of(object, 0), "message.tool_calls");
+    assert_int_equal(json_array_size(calls), 1);
+    assert_string_equal(json_str_at(json_array_get(calls, 0), "id"), "c1");
+    assert_string_equal(json_str_at(choice_of(object, 0), "finish_reason"), "tool_calls");
+    json_decref(object);
+    end(b);
+}
+
+static void test_deprecated_functions_are_answered_by_one_function_call(void **state)
+{
+    (void)state;
+    struct bench *b = begin_with(FUNCTIONS, 1000);
+    call_both(b);
+    json_t *object = whole_answer(b);
+    const json_t *message = json_object_get(choice_of(object, 0), "message");
+    assert_string_equal(json_str_at(message, "function_call.name"), "look");
+    assert_string_equal(json_str_at(message, "function_call.arguments"), "{ \"a\": 1 }");
+    assert_null(json_object_get(message, "tool_calls"));
+    assert_string_equal(json_str_at(choice_of(object, 0), "finish_reason"), "function_call");
+    json_decref(object);
+    end(b);
+    b = begin_with(STREAM FUNCTIONS, 0);
+    turn_bench_call(&b->turns, 'a', "c1", "exec__client", "{}");
+    turn_bench_response(&b->turns, 'a');
+    turn_bench_interrupt(&b->turns, 'a');
+    turn_bench_release(&b->turns, 'a');
+    pull(b);
+    expect(b, ROLE);
+    expect(b, FRAME("{\"function_call\":{\"name\":\"exec\",\"arguments\":\"\"}}", "null"));
+    expect(b, FRAME("{\"function_call\":{\"arguments\":\"{}\"}}", "null"));
+    expect(b, FRAME("{}", "\"function_call\""));
+    expect(b, DONE);
+    expect_no_more(b);
+    end(b);
+}
+
+static void test_text_that_was_held_back_comes_before_the_calls(void **state)
+{
+    (void)state;
+    struct bench *b = begin_with(STREAM TOOLS STOPS, 0);
+    turn_bench_delta(&b->turns, 'a', "m1", "ST");
+    turn_bench_call(&b->turns, 'a', "c1", "look", "{}");
+    turn_bench_response(&b->turns, 'a');
+    turn_bench_interrupt(&b->turns, 'a');
+    turn_bench_release(&b->turns, 'a');
+    pull(b);
+    expect(b, ROLE);
+    expect(b, TEXT("ST"));
+    json_t *frame = frames_next(&b->out);
+    assert_non_null(json_at(json_object_get(choice_of(frame, 0), "delta"), "tool_calls"));
+    json_decref(frame);
+    end(b);
+}
+
+/* ---- conversations ---- */
+
+#define BODY(messages, members) "{\"model\":\"gpt-x\",\"messages\":[" messages "]" members "}"
+#define USER(text) "{\"role\":\"user\",\"content\":\"" text "\"}"
+
+static struct bench *begin_keeping(const char *body, size_t max_bytes)
+{
+    struct bench *b = calloc(1, sizeof(*b));
+    turn_bench_begin_keeping(&b->turns);
+    new_chat(b, body, max_bytes);
+    assert_true(begin_chat(b));
+    turn_bench_run(&b->turns, 'a');
+    return b;
+}
+
+static void next_chat(struct bench *b, const char *body)
+{
+    chat_free(b->chat);
+    buf_clear(&b->out);
+    new_chat(b, body, 1000);
+    assert_true(begin_chat(b));
+}
+
+#define SAID_AND_CALLED                                                                            \
+    "{\"role\":\"assistant\",\"content\":\"I look\",\"tool_calls\":[{\"id\":\"c1\",\"type\":"      \
+    "\"function\",\"function\":{\"name\":\"exec\",\"arguments\":\"{\\\"a\\\":1}\"}}]}"
+#define RESULT "{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"seen\"}"
+
+static void test_a_result_goes_to_the_turn_that_waits_whether_it_was_streamed_or_not(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = { BODY(USER("hi"), TOOLS), BODY(USER("hi"), STREAM TOOLS) };
+    for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+        struct bench *b = begin_keeping(bodies[i], 1000);
+        turn_bench_delta(&b->turns, 'a', "m1", "I ");
+        turn_bench_reason(&b->turns, 'a', "hm");
+        turn_bench_delta(&b->turns, 'a', "m1", "look");
+        turn_bench_call(&b->turns, 'a', "c1", "exec__client", "{ \"a\": 1 }");
+        turn_bench_response(&b->turns, 'a');
+        turn_bench_ask(&b->turns, 'a', "7", "c1");
+        assert_int_equal(chat_state(b->chat), CHAT_ENDED);
+        assert_int_equal(wire_waiting(&b->turns.wire), 0);
+        next_chat(b, BODY(USER("hi") "," SAID_AND_CALLED "," RESULT, TOOLS));
+        wire_expect_answer(&b->turns.wire, "7",
+                           "{\"contentItems\":[{\"type\":\"inputText\",\"text\":\"seen\"}],"
+                           "\"success\":true}");
+        assert_int_equal(wire_waiting(&b->turns.wire), 0);
+        turn_bench_delta(&b->turns, 'a', "m2", "so");
+        turn_bench_complete(&b->turns, 'a', ",\"status\":\"completed\"");
+        json_t *object = whole_answer(b);
+        assert_string_equal(json_str_at(choice_of(object, 0), "message.content"), "so");
+        json_decref(object);
+        turns_worker_gone(b->turns.turns);
+        end(b);
+    }
+}
+
+static void
+test_a_conversation_goes_on_in_its_thread_even_when_what_it_said_was_held_back(void **state)
+{
+    (void)state;
+    struct bench *b = begin_keeping(BODY(USER("hi"), STREAM STOPS), 1000);
+    turn_bench_delta(&b->turns, 'a', "m1", "no S");
+    pull(b);
+    turn_bench_delta(&b->turns, 'a', "m1", "TO");
+    turn_bench_complete(&b->turns, 'a', ",\"status\":\"completed\"");
+    assert_int_equal(chat_state(b->chat), CHAT_ENDED);
+    next_chat(
+        b, BODY(USER("hi") ",{\"role\":\"assistant\",\"content\":\"no STO\"}," USER("more"), ""));
+    turn_bench_inject(&b->turns); /* no thread/start */
+    turn_bench_start(&b->turns, 'a');
+    turns_worker_gone(b->turns.turns);
+    end(b);
+}
+
+static void test_an_answer_that_was_stopped_or_too_long_to_remember_is_not_carried_on(void **state)
+{
+    (void)state;
+    struct bench *b = begin_keeping(BODY(USER("hi"), STREAM STOPS), 1000);
+    turn_bench_delta(&b->turns, 'a', "m1", "no STOP");
+    turn_bench_interrupt(&b->turns, 'a');
+    turn_bench_release(&b->turns, 'a');
+    end(b);
+    b = begin_keeping(BODY(USER("hi"), STREAM), 4);
+    turn_bench_delta(&b->turns, 'a', "m1", "hello");
+    turn_bench_complete(&b->turns, 'a', ",\"status\":\"completed\"");
+    turn_bench_release(&b->turns, 'a');
+    end(b);
+}
+
+/* ---- several choices ---- */
+
+#define FRAME_OF(index, delta, finish)                                                             \
+    "{" HEAD ",\"choices\":[{\"index\":" index ",\"delta\":" delta ",\"logprobs\":null,"           \
+    "\"finish_reason\":" finish "}]}"
+#define ROLE_OF(index)                                                                             \
+    FRAME_OF(index, "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}", "null")
+
+/* Three choices, on threads 'a', 'b' and 'c'. */
+static struct bench *begin_three(const char *members)
+{
+    char *body = NULL;
+    assert_true(asprintf(&body, "{\"model\":\"gpt-x\",\"messages\":[" USER("hi") "],\"n\":3%s}",
+                         members) > 0);
+    struct bench *b = calloc(1, sizeof(*b));
+    turn_bench_begin_keeping(&b->turns);
+    new_chat(b, body, 1000);
+    free(body);
+    assert_true(begin_chat(b));
+    for (char name = 'a'; name <= 'c'; name++)
+        turn_bench_open(&b->turns, name);
+    for (char name = 'a'; name <= 'c'; name++)
+        turn_bench_inject(&b->turns);
+    for (char name = 'a'; name <= 'c'; name++)
+        turn_bench_start(&b->turns, name);
+    return b;
+}
+
+/* None of several threads is kept: nobody could tell which answer was chosen. */
+static void complete_of(struct bench *b, char name)
+{
+    turn_bench_note(&b->turns, name, "rawResponse/completed",
+                    ",\"usage\":{\"inputTokens\":10,\"totalTokens\":11}");
+    turn_bench_complete(&b->turns, name, ",\"status\":\"completed\"");
+    turn_bench_release(&b->turns, name);
+}
+
+static void test_choices_of_a_stream_are_told_apart_and_end_together(void **state)
+{
+    (void)state;
+    struct bench *b = begin_three(STREAM ",\"stream_options\":{\"include_usage\":false}");
+    turn_bench_delta(&b->turns, 'b', "m1", "bee");
+    turn_bench_delta(&b->turns, 'a', "m1", "ay");
+    turn_bench_delta(&b->turns, 'b', "m1", "!");
+    pull(b);
+    expect(b, ROLE_OF("0"));
+    expect(b, ROLE_OF("1"));
+    expect(b, ROLE_OF("2"));
+    expect(b, FRAME_OF("0", "{\"content\":\"ay\"}", "null"));
+    expect(b, FRAME_OF("1", "{\"content\":\"bee!\"}", "null"));
+    expect_no_more(b);
+    complete_of(b, 'b');
+    complete_of(b, 'c');
+    assert_int_equal(chat_state(b->chat), CHAT_STREAMING);
+    pull(b);
+    expect(b, FRAME_OF("1", "{}", "\"stop\""));
+    expect(b, FRAME_OF("2", "{}", "\"stop\""));
+    expect_no_more(b);
+    complete_of(b, 'a');
+    assert_int_equal(chat_state(b->chat), CHAT_ENDED);
+    pull(b);
+    expect(b, FRAME_OF("0", "{}", "\"stop\""));
+    expect(b, DONE);
+    expect_no_more(b);
+    assert_int_equal(chat_usage(b->chat)->total, 33);
+    end(b);
+}
+
+static void test_a_whole_answer_has_its_choices_in_order_and_their_usage_in_sum(void **state)
+{
+    (void)state;
+    struct bench *b = begin_three("");
+    turn_bench_delta(&b->turns, 'c', "m1", "see");
+    complete_of(b, 'c');
+    turn_bench_delta(&b->turns, 'a', "m1", "ay");
+    complete_of(b, 'a');
+    assert_int_equal(chat_state(b->chat), CHAT_WAITING);
+    turn_bench_delta(&b->turns, 'b', "m1", "bee");
+    complete_of(b, 'b');
+    json_t *object = whole_answer(b);
+    static const char *const wanted[] = { "ay", "bee", "see" };
+    assert_int_equal(json_array_size(json_object_get(object, "choices")), 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(json_int_at(choice_of(object, i), "index", -1), i);
+        assert_string_equal(json_str_at(choice_of(object, i), "message.content"), wanted[i]);
+    }
+    assert_int_equal(json_int_at(object, "usage.prompt_tokens", 0), 30);
+    assert_int_equal(json_int_at(object, "usage.total_tokens", 0), 33);
+    json_decref(object);
+    end(b);
+}
+
+static void test_a_stop_sequence_stops_its_choice_alone(void **state)
+{
+    (void)state;
+    struct bench *b = begin_three(STOPS);
+    turn_bench_delta(&b->turns, 'a', "m1", "ST");
+    turn_bench_delta(&b->turns, 'b', "m1", "OP");
+    turn_bench_delta(&b->turns, 'c', "m1", "see STOP");
+    turn_bench_interrupt(&b->turns, 'c');
+    turn_bench_release(&b->turns, 'c');
+    assert_int_equal(chat_state(b->chat), CHAT_WAITING);
+    complete_of(b, 'a');
+    complete_of(b, 'b');
+    json_t *object = whole_answer(b);
+    static const char *const wanted[] = { "ST", "OP", "see " };
+    for (size_t i = 0; i < 3; i++)
+        assert_string_equal(json_str_at(choice_of(object, i), "message.content"), wanted[i]);
+    json_decref(object);
+    end(b);
+}
+
+static void test_one_choice_that_fails_is_the_failure_of_all(void **state)
+{
+    (void)state;
+    for (int stream = 0; stream < 2; stream++) {
+        struct bench *b = begin_three(stream ? STREAM : "");
+        turn_bench_delta(&b->turns, 'a', "m1", "ay");
+        complete_of(b, 'a');
+        turn_bench_complete(&b->turns, 'b',
+                            ",\"status\":\"failed\",\"error\":{\"message\":\"x\","
+                            "\"codexErrorInfo\":\"serverOverloaded\"}");
+        assert_int_equal(chat_state(b->chat), stream ? CHAT_ENDED : CHAT_FAILED);
+        assert_int_equal(chat_error(b->chat)->status, 503);
+        turn_bench_interrupt(&b->turns, 'c');
+        turn_bench_release(&b->turns, 'b');
+        turn_bench_release(&b->turns, 'c');
+        end(b);
+    }
+}
+
+static void test_a_chat_of_several_choices_that_is_freed_stops_them_all(void **state)
+{
+    (void)state;
+    struct bench *b = begin_three(STREAM);
+    complete_of(b, 'b');
+    chat_free(b->chat);
+    b->chat = NULL;
+    json_int_t first = wire_expect(&b->turns.wire, "turn/interrupt", NULL);
+    turn_bench_interrupt(&b->turns, 'c');
+    wire_answer(&b->turns.wire, first, "{}");
+    turn_bench_release(&b->turns, 'c');
+    turn_bench_complete(&b->turns, 'a', ",\"status\":\"interrupted\"");
+    turn_bench_release(&b->turns, 'a');
+    end(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -643,8 +1173,28 @@ int main(void)
         cmocka_unit_test(test_a_chat_that_is_freed_stops_its_turn),
         cmocka_unit_test(test_a_chat_may_be_freed_by_its_own_output),
         cmocka_unit_test(test_without_a_worker_nothing_is_begun),
+        cmocka_unit_test(test_a_stop_sequence_ends_the_answer_and_stops_the_model),
+        cmocka_unit_test(test_what_was_held_back_is_given_when_no_sequence_came),
+        cmocka_unit_test(test_an_answer_that_is_all_stop_sequence_is_empty),
+        cmocka_unit_test(test_reasoning_is_not_searched_for_stop_sequences),
+        cmocka_unit_test(test_calls_of_a_stream_come_under_the_clients_names),
+        cmocka_unit_test(test_a_stream_and_a_whole_answer_say_the_same),
+        cmocka_unit_test(test_without_parallel_calls_only_the_first_is_told),
+        cmocka_unit_test(test_deprecated_functions_are_answered_by_one_function_call),
+        cmocka_unit_test(test_text_that_was_held_back_comes_before_the_calls),
+        cmocka_unit_test(test_a_result_goes_to_the_turn_that_waits_whether_it_was_streamed_or_not),
+        cmocka_unit_test(
+            test_a_conversation_goes_on_in_its_thread_even_when_what_it_said_was_held_back),
+        cmocka_unit_test(test_an_answer_that_was_stopped_or_too_long_to_remember_is_not_carried_on),
+        cmocka_unit_test(test_choices_of_a_stream_are_told_apart_and_end_together),
+        cmocka_unit_test(test_a_whole_answer_has_its_choices_in_order_and_their_usage_in_sum),
+        cmocka_unit_test(test_a_stop_sequence_stops_its_choice_alone),
+        cmocka_unit_test(test_one_choice_that_fails_is_the_failure_of_all),
+        cmocka_unit_test(test_a_chat_of_several_choices_that_is_freed_stops_them_all),
     };
     json_setup();
     log_set_level(LOG_SILENCE);
+    if (sodium_init() < 0)
+        return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
