@@ -83,6 +83,7 @@ struct field_case {
 #define JSON_SCHEMA(schema, strict)                                                                \
     "{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":" schema                 \
     ",\"strict\":" strict "}}"
+#define LOOK "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"look\"}}]"
 #define STRICT_SCHEMA                                                                              \
     "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"],"      \
     "\"additionalProperties\":false}"
@@ -365,6 +366,65 @@ static void assert_stops(const char *value, const char *wanted)
     free(body);
 }
 
+static void test_what_this_program_does_itself_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members;
+        const char *emulated;
+    } cases[] = {
+        { "", "" },
+        { ",\"n\":1", "" },
+        { ",\"n\":2,\"stop\":\"x\"", "n, stop" },
+        { ",\"response_format\":{\"type\":\"json_object\"}", "response_format" },
+        { ",\"response_format\":" JSON_SCHEMA(STRICT_SCHEMA, "true"), "" },
+        { ",\"response_format\":" JSON_SCHEMA("{\"type\":\"object\"}", "false"),
+          "response_format" },
+        { ",\"parallel_tool_calls\":false", "" }, /* there are no tools */
+        { "," LOOK ",\"parallel_tool_calls\":false", "parallel_tool_calls" },
+        { "," LOOK ",\"tool_choice\":\"required\"", "tool_choice" },
+        { "," LOOK ",\"tool_choice\":\"none\"", "" },
+        { ",\"functions\":[{\"name\":\"look\"}]", "functions" },
+        { ",\"functions\":[{\"name\":\"look\"}],\"function_call\":{\"name\":\"look\"}",
+          "function_call, functions" },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char *body = NULL;
+        assert_true(asprintf(&body, "{\"model\":\"m\"," MESSAGES "%s}", cases[i].members) > 0);
+        struct verdict v;
+        judge(&v, body, strlen(body));
+        assert_true(v.ok);
+        assert_string_equal(buf_str(&v.request.emulated), cases[i].emulated);
+        assert_string_equal(buf_str(&v.request.ignored), "");
+        chat_request_free(&v.request);
+        free(body);
+    }
+}
+
+static void test_a_wrong_format_of_answers_is_refused_with_its_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *format;
+        const char *place;
+        const char *code;
+    } cases[] = {
+        { "{\"type\":\"json_schema\"}", "", TYPE },
+        { "{\"type\":\"json_schema\",\"json_schema\":\"x\"}", "", TYPE },
+        { "{\"type\":\"json_schema\",\"json_schema\":{}}", ".name", VALUE },
+        { "{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"a b\"}}", ".name", VALUE },
+        { "{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\"}}", ".schema", TYPE },
+        { JSON_SCHEMA("[]", "true"), ".schema", TYPE },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char param[64];
+        char *body = body_with("response_format", cases[i].format);
+        snprintf(param, sizeof(param), "response_format.json_schema%s", cases[i].place);
+        assert_refused(body, param, cases[i].code);
+        free(body);
+    }
+}
+
 static void test_stop_words_are_taken_in_both_forms(void **state)
 {
     (void)state;
@@ -592,6 +652,8 @@ int main(void)
         cmocka_unit_test(test_what_is_no_json_object_is_refused),
         cmocka_unit_test(test_no_error_quotes_the_body),
         cmocka_unit_test(test_a_number_of_any_size_is_json),
+        cmocka_unit_test(test_what_this_program_does_itself_is_named),
+        cmocka_unit_test(test_a_wrong_format_of_answers_is_refused_with_its_place),
         cmocka_unit_test(test_stop_words_are_taken_in_both_forms),
         cmocka_unit_test(test_the_length_of_a_stop_word_is_bounded),
         cmocka_unit_test(test_model_and_messages_are_required),

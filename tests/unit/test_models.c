@@ -14,12 +14,17 @@ struct bench {
     bool ok;
 };
 
-static void begin(struct bench *b, const char *extra, uint64_t rpc_ms)
+static void begin_with(struct bench *b, const char *extra, const char *aliases, uint64_t rpc_ms)
 {
     *b = (struct bench){ .done = 0 };
     loop_begin(&b->loop);
     wire_begin(&b->wire, b->loop.deadlines, 1);
-    b->models = models_new(extra, NULL, rpc_ms);
+    b->models = models_new(extra, aliases, rpc_ms);
+}
+
+static void begin(struct bench *b, const char *extra, uint64_t rpc_ms)
+{
+    begin_with(b, extra, NULL, rpc_ms);
 }
 
 static void end(struct bench *b)
@@ -226,6 +231,107 @@ static void test_a_refresh_that_fails_keeps_the_old_list(void **state)
     end(&b);
 }
 
+static void assert_resolves(const struct bench *b, const char *name, const char *id,
+                            const char *effort)
+{
+    struct model_choice choice;
+    assert_true(models_resolve(b->models, name, &choice));
+    assert_string_equal(choice.id, id);
+    if (effort == NULL)
+        assert_null(choice.effort);
+    else
+        assert_string_equal(choice.effort, effort);
+}
+
+static void test_several_extra_models_are_served_without_blanks(void **state)
+{
+    (void)state;
+    struct bench b;
+    begin(&b, " my/a,my/b ,,\tmy/c\n,", RPC_MS);
+    assert_listed(&b, "my/a my/b my/c");
+    assert_false(has(b.models, ""));
+    assert_false(has(b.models, "my/a,my/b"));
+    end(&b);
+}
+
+static void test_an_alias_is_its_model_with_its_effort(void **state)
+{
+    (void)state;
+    struct bench b;
+    begin_with(&b, "my:own", "fast=a, deep=a:high ,mine=my:own:low,new=z", RPC_MS);
+    struct model_choice choice;
+    assert_false(models_resolve(b.models, "fast", &choice)); /* its model is not there yet */
+    refresh(&b);
+    give_page(&b, NULL, "{\"data\":[{\"model\":\"a\",\"displayName\":\"The A\"}]}");
+    assert_resolves(&b, "fast", "a", NULL);
+    assert_resolves(&b, "deep", "a", "high");
+    assert_resolves(&b, "mine", "my:own", "low"); /* the last colon counts */
+    assert_false(models_resolve(b.models, "new", &choice));
+    assert_false(models_resolve(b.models, "Fast", &choice));
+    json_t *deep = models_object(b.models, "deep");
+    assert_string_equal(json_str_at(deep, "id"), "deep");
+    assert_string_equal(json_str_at(deep, "display_name"), "The A");
+    json_decref(deep);
+    json_t *list = models_list_object(b.models);
+    assert_int_equal(json_array_size(json_object_get(list, "data")), 5); /* a, my:own, 3 aliases */
+    json_decref(list);
+    end(&b);
+}
+
+static void test_what_is_no_alias_names_nothing(void **state)
+{
+    (void)state;
+    struct bench b;
+    begin_with(&b, "a", "=a,b,c:high,", RPC_MS);
+    assert_listed(&b, "a");
+    struct model_choice choice;
+    static const char *const names[] = { "", "b", "c", "c:high", "=a" };
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        assert_false(models_resolve(b.models, names[i], &choice));
+    end(&b);
+}
+
+static void test_a_model_takes_the_efforts_that_it_lists(void **state)
+{
+    (void)state;
+    struct bench b;
+    begin(&b, "extra", RPC_MS);
+    refresh(&b);
+    give_page(&b, NULL,
+              "{\"data\":[{\"model\":\"a\",\"supportedReasoningEfforts\":[{\"reasoningEffort\":"
+              "\"low\"},{\"reasoningEffort\":\"xhigh\"},7,{}]},{\"model\":\"b\","
+              "\"supportedReasoningEfforts\":[]},{\"model\":\"c\"}]}");
+    assert_true(models_takes_effort(b.models, "a", "low"));
+    assert_true(models_takes_effort(b.models, "a", "xhigh"));
+    assert_false(models_takes_effort(b.models, "a", "high"));
+    assert_false(models_takes_effort(b.models, "a", ""));
+    assert_true(models_takes_effort(b.models, "b", "low"));  /* it lists none */
+    assert_true(models_takes_effort(b.models, "c", "high")); /* nothing is known of it */
+    assert_true(models_takes_effort(b.models, "extra", "high"));
+    end(&b);
+}
+
+static void test_a_model_takes_images_unless_it_lists_others_alone(void **state)
+{
+    (void)state;
+    struct bench b;
+    begin(&b, "extra", RPC_MS);
+    refresh(&b);
+    give_page(&b, NULL,
+              "{\"data\":[{\"model\":\"a\",\"inputModalities\":[\"text\",\"image\"]},{\"model\":"
+              "\"b\",\"inputModalities\":[\"text\",7]},{\"model\":\"c\"},{\"model\":\"d\","
+              "\"inputModalities\":null}]}");
+    assert_true(models_takes_images(b.models, "a"));
+    assert_false(models_takes_images(b.models, "b"));
+    assert_true(models_takes_images(b.models, "c"));
+    assert_true(models_takes_images(b.models, "d"));
+    assert_true(models_takes_images(b.models, "extra"));
+    json_t *object = models_object(b.models, "a");
+    assert_int_equal(json_array_size(json_object_get(object, "input_modalities")), 2);
+    json_decref(object);
+    end(&b);
+}
+
 static bool is_done(const void *ctx)
 {
     const struct bench *b = ctx;
@@ -294,6 +400,11 @@ int main(void)
         cmocka_unit_test(test_an_extra_model_that_is_hidden_is_served),
         cmocka_unit_test(test_a_new_list_replaces_the_old_one),
         cmocka_unit_test(test_a_refresh_that_fails_keeps_the_old_list),
+        cmocka_unit_test(test_several_extra_models_are_served_without_blanks),
+        cmocka_unit_test(test_an_alias_is_its_model_with_its_effort),
+        cmocka_unit_test(test_what_is_no_alias_names_nothing),
+        cmocka_unit_test(test_a_model_takes_the_efforts_that_it_lists),
+        cmocka_unit_test(test_a_model_takes_images_unless_it_lists_others_alone),
         cmocka_unit_test(test_a_worker_that_does_not_answer_is_a_failure),
         cmocka_unit_test(test_a_list_without_end_is_cut),
         cmocka_unit_test(test_a_cancelled_refresh_says_nothing_and_keeps_the_old_list),

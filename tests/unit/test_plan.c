@@ -68,6 +68,85 @@ static void test_the_effort_goes_to_the_turn(void **state)
     turn_plan_free(&plan);
 }
 
+#define HI "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+#define LOOK "{\"type\":\"function\",\"function\":{\"name\":\"look\"}}"
+
+/* The request with these further members (a comma before each) becomes what is added to the plan of a bare one. */
+static void assert_adds(const char *members, const char *thread, const char *start)
+{
+    struct turn_plan bare;
+    struct turn_plan plan;
+    char *body = NULL;
+    assert_true(asprintf(&body, "{\"model\":\"m\"," HI "%s}", members) > 0);
+    plan_of("{\"model\":\"m\"," HI "}", &bare);
+    plan_of(body, &plan);
+    json_t *more = json_parse(thread, strlen(thread), NULL);
+    json_object_update(bare.thread, more);
+    assert_true(json_equal(plan.thread, bare.thread));
+    json_decref(more);
+    more = json_parse(start, strlen(start), NULL);
+    json_object_update(bare.start, more);
+    assert_true(json_equal(plan.start, bare.start));
+    json_decref(more);
+    turn_plan_free(&bare);
+    turn_plan_free(&plan);
+    free(body);
+}
+
+static void test_each_field_goes_where_the_worker_takes_it(void **state)
+{
+    (void)state;
+    assert_adds(",\"verbosity\":\"low\"", "{\"config\":{\"model_verbosity\":\"low\"}}", "{}");
+    assert_adds(",\"service_tier\":\"flex\"", "{}", "{\"serviceTier\":\"flex\"}");
+    assert_adds(",\"service_tier\":\"fast\"", "{}", "{\"serviceTier\":\"priority\"}");
+    assert_adds(",\"service_tier\":\"auto\"", "{}", "{}");
+    assert_adds(",\"tools\":[" LOOK "]",
+                "{\"dynamicTools\":[{\"type\":\"function\",\"name\":\"look\",\"description\":\"\","
+                "\"inputSchema\":{\"type\":\"object\",\"properties\":{}}}]}",
+                "{}");
+    assert_adds(",\"tools\":[" LOOK "],\"tool_choice\":\"none\"", "{}", "{}");
+    assert_adds(",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
+                "\"strict\":true,\"schema\":{\"type\":\"object\",\"properties\":{},\"required\":[],"
+                "\"additionalProperties\":false}}}",
+                "{}",
+                "{\"outputSchema\":{\"type\":\"object\",\"properties\":{},\"required\":[],"
+                "\"additionalProperties\":false}}");
+    assert_adds(",\"temperature\":1,\"n\":3,\"stop\":\"x\",\"stream\":true", "{}", "{}");
+}
+
+/* What the worker has no knob for is said to the model, before all else. */
+static void assert_instructed(const char *members, const char *part)
+{
+    struct turn_plan plan;
+    char *body = NULL;
+    assert_true(asprintf(&body, "{\"model\":\"m\"," HI "%s}", members) > 0);
+    plan_of(body, &plan);
+    assert_int_equal(json_array_size(plan.items), part != NULL ? 2 : 1);
+    const json_t *first = json_array_get(plan.items, 0);
+    const char *text = json_str_at(json_array_get(json_object_get(first, "content"), 0), "text");
+    assert_string_equal(json_str_at(first, "role"), part != NULL ? "developer" : "user");
+    if (part != NULL)
+        assert_non_null(strstr(text, part));
+    turn_plan_free(&plan);
+    free(body);
+}
+
+static void test_what_the_worker_has_no_knob_for_is_said_to_the_model_first(void **state)
+{
+    (void)state;
+    assert_instructed(",\"response_format\":{\"type\":\"json_object\"}", "JSON object");
+    assert_instructed(
+        ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
+        "\"schema\":{\"type\":\"object\",\"title\":\"open\"}}}",
+        "\"title\":\"open\"");
+    assert_instructed(",\"tools\":[" LOOK "],\"tool_choice\":\"required\"", "calling a function");
+    assert_instructed(",\"tools\":[" LOOK "],\"tool_choice\":\"required\",\"response_format\":{"
+                      "\"type\":\"json_object\"}",
+                      "\n"); /* both, on lines of their own */
+    assert_instructed(",\"tools\":[" LOOK "]", NULL);
+    assert_instructed(",\"response_format\":{\"type\":\"text\"}", NULL);
+}
+
 static void test_every_role_becomes_one_that_the_worker_passes_on(void **state)
 {
     (void)state;
@@ -121,6 +200,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_thread_is_a_bare_chat_with_the_model),
         cmocka_unit_test(test_the_effort_goes_to_the_turn),
+        cmocka_unit_test(test_each_field_goes_where_the_worker_takes_it),
+        cmocka_unit_test(test_what_the_worker_has_no_knob_for_is_said_to_the_model_first),
         cmocka_unit_test(test_every_role_becomes_one_that_the_worker_passes_on),
         cmocka_unit_test(test_parts_stay_parts_in_their_order),
         cmocka_unit_test(test_an_assistant_that_said_nothing_is_left_out),
