@@ -369,7 +369,8 @@ static bool check_object(struct walk *w, const json_t *schema, const struct plac
 static bool check_value(struct walk *w, const json_t *value, unsigned types, struct place here)
 {
     unsigned type = type_of(value);
-    if (types != 0 && (type & types) == 0 && !(json_is_number(value) && (types & NUMBER) != 0))
+    if (types != 0 && (type & types) == 0 &&
+        !((type & (unsigned)(INTEGER | NUMBER)) != 0 && (types & NUMBER) != 0))
         return fault(w, &here, "the value is of another type than 'type' names");
     return count_text(w, json_string_value(value), &here);
 }
