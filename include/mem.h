@@ -13,6 +13,9 @@ void *xrealloc(void *ptr, size_t size_bytes);
 char *xstrdup(const char *text);
 char *xstrndup(const char *text, size_t len);
 
+/* Zeroed memory for a type whose alignment is more than malloc's; size_bytes is a multiple of it, as sizeof is. */
+void *xcalloc_aligned(size_t alignment, size_t size_bytes);
+
 /* Formats into a new string that the caller frees. */
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

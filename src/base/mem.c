@@ -31,6 +31,11 @@ void *xrealloc(void *ptr, size_t size_bytes)
     return checked(realloc(ptr, size_bytes != 0 ? size_bytes : 1));
 }
 
+void *xcalloc_aligned(size_t alignment, size_t size_bytes)
+{
+    return memset(checked(aligned_alloc(alignment, size_bytes)), 0, size_bytes);
+}
+
 char *xstrndup(const char *text, size_t len)
 {
     char *copy = xmalloc(len + 1);

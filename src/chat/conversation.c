@@ -72,7 +72,8 @@ static bool is_models_word(const json_t *item)
 
 struct conversation *conversation_new(const char *principal, const struct turn_plan *plan)
 {
-    struct conversation *c = xcalloc(1, sizeof(*c));
+    /* The states of libsodium are aligned to 64 bytes. */
+    struct conversation *c = xcalloc_aligned(_Alignof(struct conversation), sizeof(*c));
     crypto_generichash_state start;
     size_t count = json_array_size(plan->items);
     size_t seen = count;
