@@ -850,20 +850,6 @@ static void test_a_stream_and_a_whole_answer_say_the_same(void **state)
     end(collected);
 }
 
-static void test_without_parallel_calls_only_the_first_is_told(void **state)
-{
-    (void)state;
-    struct bench *b = begin_with(TOOLS ",\"parallel_tool_calls\":false", 1000);
-    call_both(b); /* and the thread is not kept: the batch can never be answered in full */
-    json_t *object = whole_answer(b);
-    const json_t *calls = json_at(choice_of(object, 0), "message.tool_calls");
-    assert_int_equal(json_array_size(calls), 1);
-    assert_string_equal(json_str_at(json_array_get(calls, 0), "id"), "c1");
-    assert_string_equal(json_str_at(choice_of(object, 0), "finish_reason"), "tool_calls");
-    json_decref(object);
-    end(b);
-}
-
 static void test_deprecated_functions_are_answered_by_one_function_call(void **state)
 {
     (void)state;
@@ -931,6 +917,20 @@ static void next_chat(struct bench *b, const char *body)
     buf_clear(&b->out);
     new_chat(b, body, 1000);
     assert_true(begin_chat(b));
+}
+
+static void test_without_parallel_calls_only_the_first_is_told(void **state)
+{
+    (void)state;
+    struct bench *b = begin_keeping(BODY(USER("hi"), TOOLS ",\"parallel_tool_calls\":false"), 1000);
+    call_both(b); /* and the thread is not kept: the batch can never be answered in full */
+    json_t *object = whole_answer(b);
+    const json_t *calls = json_at(choice_of(object, 0), "message.tool_calls");
+    assert_int_equal(json_array_size(calls), 1);
+    assert_string_equal(json_str_at(json_array_get(calls, 0), "id"), "c1");
+    assert_string_equal(json_str_at(choice_of(object, 0), "finish_reason"), "tool_calls");
+    json_decref(object);
+    end(b);
 }
 
 #define SAID_AND_CALLED                                                                            \

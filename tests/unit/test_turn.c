@@ -1271,6 +1271,8 @@ static void leave_idle(struct turn_bench *b, struct owner *o, char name)
     o->keeps = name;
     begin(b, o);
     turn_bench_run(b, name);
+    turn_bench_delta(b, name, "m1", "before");
+    turn_bench_response(b, name);
     turn_bench_complete(b, name, ",\"status\":\"completed\"");
     assert_int_equal(o->outcome, TURN_COMPLETED);
     assert_int_equal(wire_waiting(&b->wire), 0);
@@ -1449,6 +1451,23 @@ static void test_only_exactly_the_results_that_are_waited_for_will_do(void **sta
     wire_expect_answer(&b->wire, "1", ANSWER("c1"));
     wire_expect_answer(&b->wire, "2", ANSWER("c2"));
     end_resumed(b, &next, 'a');
+    forget(&o);
+}
+
+static void test_two_calls_of_one_id_cannot_be_answered(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { .keeps = 'a' };
+    begin_running(b, &o);
+    turn_bench_call(b, 'a', "c1", "look", "{}");
+    turn_bench_call(b, 'a', "c1", "go", "{}");
+    turn_bench_response(b, 'a');
+    assert_int_equal(o.outcome, TURN_CALLS);
+    struct turn_result results[] = { result("c1"), result("c1") };
+    assert_false(turn_waits_for(find(b, 'a'), results, 2));
+    assert_false(turn_waits_for(find(b, 'a'), results, 1));
+    drop_results(results, 2);
+    turns_worker_gone(b->turns);
     forget(&o);
 }
 
@@ -1731,12 +1750,15 @@ static void test_an_idle_thread_is_given_only_what_is_new(void **state)
     assert_string_equal(json_str_at(params, "threadId"), "th-a");
     json_decref(params);
     wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-a\"}}");
+    turn_bench_note(b, 'a', "item/started", ",\"item\":{\"type\":\"agentMessage\",\"id\":\"m2\"}");
     turn_bench_delta(b, 'a', "m2", "again");
+    turn_bench_response(b, 'a');
     turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
     turn_bench_release(b, 'a');
     assert_int_equal(next.ends, 1);
     assert_int_equal(next.outcome, TURN_COMPLETED);
     assert_string_equal(buf_str(&next.heard), "t:again");
+    assert_int_equal(next.usage.total, 1); /* of this answer alone */
     forget(&next);
     forget(&o);
 }
@@ -1937,6 +1959,7 @@ int main(void)
         KEEPING_TEST(test_results_reach_the_worker_whenever_it_asks),
         KEEPING_TEST(test_a_turn_may_wait_for_results_again_and_again),
         KEEPING_TEST(test_only_exactly_the_results_that_are_waited_for_will_do),
+        KEEPING_TEST(test_two_calls_of_one_id_cannot_be_answered),
         KEEPING_TEST(test_a_tool_that_nobody_offered_is_not_the_clients),
         KEEPING_TEST(test_a_batch_behind_a_response_without_calls_is_whole),
         KEEPING_TEST(test_requests_that_are_no_call_of_a_turn_are_left_to_others),
