@@ -4,24 +4,32 @@ import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { HumanMessage, SystemMessage, ToolMessage } from '@langchain/core/messages';
 import { tool as langChainTool } from '@langchain/core/tools';
 import { ChatOpenAI, ChatOpenAICompletions } from '@langchain/openai';
-import { Agent, run, setDefaultOpenAIClient, setOpenAIAPI, setTracingDisabled, tool as agentTool } from '@openai/agents';
+import {
+  Agent,
+  run,
+  setDefaultOpenAIClient,
+  setOpenAIAPI,
+  setTracingDisabled,
+  tool as agentTool,
+} from '@openai/agents';
 import { APICallError, generateObject, generateText, Output, stepCountIs, streamObject, streamText, tool } from 'ai';
 import { spawnSync } from 'node:child_process';
 import { after } from 'node:test';
 import { zodResponseFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
+import { stopAll } from './lib/answers.mjs';
 import { folder, KEY, test } from './lib/kit.mjs';
 import { Proxy } from './lib/proxy.mjs';
 import { CODEX_BIN, MODEL, ModelStub, steps, stub } from './lib/workers.mjs';
 
 const model = await ModelStub.start();
-const proxy = await Proxy.start(null, model.settings({ SSE_KEEPALIVE_MS: '50', PROXY_MODEL_ALIASES: 'main=gpt-5.6-sol' }));
+const proxy = await Proxy.start(
+  null,
+  model.settings({ SSE_KEEPALIVE_MS: '50', PROXY_MODEL_ALIASES: 'main=gpt-5.6-sol' }),
+);
 const client = proxy.client();
 const baseURL = `${proxy.origin}/v1`;
-after(async () => {
-  await proxy.stop();
-  await model.stop();
-});
+after(() => stopAll(proxy, model));
 
 const textOf = (messages) => messages[0].content;
 const last = async () => (await model.requests()).at(-1);
@@ -46,8 +54,13 @@ async function heardTheTools() {
   assert.equal(requests.length, LOOP.length);
   assert.equal(new Set(requests.map((request) => request.prompt_cache_key)).size, 1, 'every turn was continued');
   const outputs = requests.at(-1).body.input.filter((item) => item.type === 'function_call_output');
-  assert.deepEqual(outputs.map((item) => item.call_id), ['call_w1', 'call_w2', 'call_a1']);
-  return outputs.map((item) => (typeof item.output === 'string' ? item.output : item.output.map((part) => part.text).join('')));
+  assert.deepEqual(
+    outputs.map((item) => item.call_id),
+    ['call_w1', 'call_w2', 'call_a1'],
+  );
+  return outputs.map((item) =>
+    typeof item.output === 'string' ? item.output : item.output.map((part) => part.text).join(''),
+  );
 }
 
 const Person = z.object({ name: z.string(), age: z.number(), tags: z.array(z.string()) });
@@ -79,14 +92,25 @@ test('openai: .stream() puts tool calls together and tells of each', async () =>
   const stream = client.chat.completions.stream({
     model: MODEL,
     messages: stub({ rounds: LOOP }),
-    tools: [{ type: 'function', function: { name: 'weather', parameters: { type: 'object', properties: { city: { type: 'string' } } } } }],
+    tools: [
+      {
+        type: 'function',
+        function: { name: 'weather', parameters: { type: 'object', properties: { city: { type: 'string' } } } },
+      },
+    ],
     stream_options: { include_usage: true },
   });
   const done = [];
   stream.on('tool_calls.function.arguments.done', (event) => done.push([event.index, event.name, event.arguments]));
   const final = await stream.finalChatCompletion();
-  assert.deepEqual(done, [[0, 'weather', '{"city": "Wien"}'], [1, 'weather', '{"city": "Graz"}']]);
-  assert.deepEqual(final.choices[0].message.tool_calls.map((call) => call.id), ['call_w1', 'call_w2']);
+  assert.deepEqual(done, [
+    [0, 'weather', '{"city": "Wien"}'],
+    [1, 'weather', '{"city": "Graz"}'],
+  ]);
+  assert.deepEqual(
+    final.choices[0].message.tool_calls.map((call) => call.id),
+    ['call_w1', 'call_w2'],
+  );
   assert.equal(final.choices[0].finish_reason, 'tool_calls');
   assert.equal(final.choices[0].message.content, 'Let me look.');
   assert.ok(final.usage.total_tokens > 0);
@@ -108,7 +132,11 @@ const openaiTools = [
     function: {
       name: 'add',
       description: 'adds',
-      parameters: { type: 'object', properties: { a: { type: 'number' }, b: { type: 'number' } }, required: ['a', 'b'] },
+      parameters: {
+        type: 'object',
+        properties: { a: { type: 'number' }, b: { type: 'number' } },
+        required: ['a', 'b'],
+      },
       parse: JSON.parse,
       function: async ({ a, b }) => String(a + b),
     },
@@ -118,7 +146,12 @@ const openaiTools = [
 for (const stream of [false, true]) {
   test(`openai: runTools, ${stream ? 'streamed' : 'unary'}`, async () => {
     await model.clear();
-    const runner = client.chat.completions.runTools({ model: MODEL, messages: stub({ rounds: LOOP }), tools: openaiTools, stream });
+    const runner = client.chat.completions.runTools({
+      model: MODEL,
+      messages: stub({ rounds: LOOP }),
+      tools: openaiTools,
+      stream,
+    });
     const results = [];
     runner.on('functionToolCallResult', (content) => results.push(content));
     assert.equal(await runner.finalContent(), SUM);
@@ -130,7 +163,11 @@ for (const stream of [false, true]) {
 
 test('openai: parse with a zod schema, and .stream() with it', async () => {
   await model.clear();
-  const request = { model: MODEL, messages: [{ role: 'user', content: annaPrompt }], response_format: zodResponseFormat(Person, 'person') };
+  const request = {
+    model: MODEL,
+    messages: [{ role: 'user', content: annaPrompt }],
+    response_format: zodResponseFormat(Person, 'person'),
+  };
   const { choices } = await client.chat.completions.parse(request);
   assert.deepEqual(choices[0].message.parsed, ANNA);
   await askedForPerson();
@@ -139,14 +176,31 @@ test('openai: parse with a zod schema, and .stream() with it', async () => {
 });
 
 test('openai: n, stop and a wrong model do what its types say', async () => {
-  const several = await client.chat.completions.create({ model: MODEL, messages: steps({ text: 'one END two' }), n: 3, stop: ['END'] });
-  assert.deepEqual(several.choices.map((choice) => choice.message.content), ['one ', 'one ', 'one ']);
-  await assert.rejects(client.chat.completions.create({ model: 'gpt-nobody', messages: steps({ text: '' }) }), { status: 404, code: 'model_not_found' });
+  const several = await client.chat.completions.create({
+    model: MODEL,
+    messages: steps({ text: 'one END two' }),
+    n: 3,
+    stop: ['END'],
+  });
+  assert.deepEqual(
+    several.choices.map((choice) => choice.message.content),
+    ['one ', 'one ', 'one '],
+  );
+  await assert.rejects(client.chat.completions.create({ model: 'gpt-nobody', messages: steps({ text: '' }) }), {
+    status: 404,
+    code: 'model_not_found',
+  });
 });
 
 // ---- ai and @ai-sdk/openai-compatible ----
 
-const provider = createOpenAICompatible({ name: 'codex-api', baseURL, apiKey: KEY, includeUsage: true, supportsStructuredOutputs: true });
+const provider = createOpenAICompatible({
+  name: 'codex-api',
+  baseURL,
+  apiKey: KEY,
+  includeUsage: true,
+  supportsStructuredOutputs: true,
+});
 const aiModel = provider(MODEL);
 const aiTools = {
   weather: tool({
@@ -180,7 +234,14 @@ test('ai: generateText through several steps of tools', async () => {
   await model.clear();
   const result = await generateText({ model: aiModel, prompt: loopPrompt, tools: aiTools, stopWhen: stepCountIs(10) });
   assert.equal(result.text, SUM);
-  assert.deepEqual(result.steps.map((step) => [step.finishReason, step.toolCalls.length]), [['tool-calls', 2], ['tool-calls', 1], ['stop', 0]]);
+  assert.deepEqual(
+    result.steps.map((step) => [step.finishReason, step.toolCalls.length]),
+    [
+      ['tool-calls', 2],
+      ['tool-calls', 1],
+      ['stop', 0],
+    ],
+  );
   assert.deepEqual(await heardTheTools(), ['{"degrees":21}', '{"degrees":17}', '38']);
 });
 
@@ -192,7 +253,11 @@ test('ai: streamText through several steps of tools', async () => {
     assert.notEqual(part.type, 'error', JSON.stringify(part.error));
     if (part.type === 'tool-call') calls.push([part.toolName, part.input]);
   }
-  assert.deepEqual(calls, [['weather', { city: 'Wien' }], ['weather', { city: 'Graz' }], ['add', { a: 21, b: 17 }]]);
+  assert.deepEqual(calls, [
+    ['weather', { city: 'Wien' }],
+    ['weather', { city: 'Graz' }],
+    ['add', { a: 21, b: 17 }],
+  ]);
   assert.equal(await result.text, SUM);
   await heardTheTools();
 });
@@ -206,7 +271,11 @@ test('ai: generateObject, streamObject and Output.object', async () => {
   for await (const partial of streamed.partialObjectStream) partials += Object.keys(partial).length >= 0;
   assert.ok(partials > 1);
   assert.deepEqual(await streamed.object, ANNA);
-  const { output } = await generateText({ model: aiModel, prompt: annaPrompt, output: Output.object({ schema: Person }) });
+  const { output } = await generateText({
+    model: aiModel,
+    prompt: annaPrompt,
+    output: Output.object({ schema: Person }),
+  });
   assert.deepEqual(output, ANNA);
 });
 
@@ -221,15 +290,26 @@ test('ai: toolChoice, and an error with its status', async () => {
   const adding = textOf(stub({ rounds: [[{ tool_call: { name: 'add', arguments: '{"a":1,"b":2}' } }]] }));
   const { toolResults } = await generateText({ model: aiModel, prompt: adding, tools: aiTools, toolChoice });
   assert.equal(toolResults[0].output, 3);
-  assert.deepEqual((await last()).body.tools.map((t) => t.name), ['add']);
+  assert.deepEqual(
+    (await last()).body.tools.map((t) => t.name),
+    ['add'],
+  );
   const wordy = textOf(steps({ text: 'Rather not.' })); // no model can be forced: the package says so
   await assert.rejects(generateText({ model: aiModel, prompt: wordy, tools: aiTools, toolChoice }), /required tool/);
-  await assert.rejects(generateText({ model: aiModel, prompt: textOf(stub({ preset: 'usage_limit' })), maxRetries: 0 }), (error) => {
-    assert.ok(APICallError.isInstance(error));
-    assert.equal(error.statusCode, 429);
-    return true;
+  await assert.rejects(
+    generateText({ model: aiModel, prompt: textOf(stub({ preset: 'usage_limit' })), maxRetries: 0 }),
+    (error) => {
+      assert.ok(APICallError.isInstance(error));
+      assert.equal(error.statusCode, 429);
+      return true;
+    },
+  );
+  const broken = streamText({
+    model: aiModel,
+    prompt: textOf(stub({ preset: 'dropped' })),
+    maxRetries: 0,
+    onError: () => {},
   });
-  const broken = streamText({ model: aiModel, prompt: textOf(stub({ preset: 'dropped' })), maxRetries: 0, onError: () => {} });
   const types = [];
   for await (const part of broken.fullStream) types.push(part.type);
   assert.ok(types.includes('error'));
@@ -237,13 +317,18 @@ test('ai: toolChoice, and an error with its status', async () => {
 
 // ---- @langchain/openai ----
 
-const chatOf = (fields = {}) => new ChatOpenAI({ model: MODEL, apiKey: KEY, maxRetries: 0, configuration: { baseURL }, ...fields });
+const chatOf = (fields = {}) =>
+  new ChatOpenAI({ model: MODEL, apiKey: KEY, maxRetries: 0, configuration: { baseURL }, ...fields });
 const lcWeather = langChainTool(async ({ city }) => JSON.stringify({ degrees: degrees[city] }), {
   name: 'weather',
   description: 'degrees of a city',
   schema: z.object({ city: z.string() }),
 });
-const lcAdd = langChainTool(async ({ a, b }) => String(a + b), { name: 'add', description: 'adds', schema: z.object({ a: z.number(), b: z.number() }) });
+const lcAdd = langChainTool(async ({ a, b }) => String(a + b), {
+  name: 'add',
+  description: 'adds',
+  schema: z.object({ a: z.number(), b: z.number() }),
+});
 const lcTools = { weather: lcWeather, add: lcAdd };
 
 // `streaming: true` would make invoke() count tokens with a tokenizer that it loads from the network; stream() does not.
@@ -287,12 +372,21 @@ for (const how of ['invoke', 'stream']) {
 
 test('langchain: withStructuredOutput by schema, by function and by JSON', async () => {
   await model.clear();
-  assert.deepEqual(await chatOf().withStructuredOutput(Person, { method: 'jsonSchema', strict: true }).invoke(annaPrompt), ANNA);
+  assert.deepEqual(
+    await chatOf().withStructuredOutput(Person, { method: 'jsonSchema', strict: true }).invoke(annaPrompt),
+    ANNA,
+  );
   await askedForPerson();
   assert.deepEqual(await chatOf().withStructuredOutput(Person, { method: 'jsonMode' }).invoke(annaPrompt), ANNA);
   const calling = textOf(stub({ rounds: [[{ tool_call: { name: 'person', arguments: JSON.stringify(ANNA) } }]] }));
-  assert.deepEqual(await chatOf().withStructuredOutput(Person, { method: 'functionCalling', name: 'person' }).invoke(calling), ANNA);
-  assert.deepEqual((await last()).body.tools.map((t) => t.name), ['person']);
+  assert.deepEqual(
+    await chatOf().withStructuredOutput(Person, { method: 'functionCalling', name: 'person' }).invoke(calling),
+    ANNA,
+  );
+  assert.deepEqual(
+    (await last()).body.tools.map((t) => t.name),
+    ['person'],
+  );
 });
 
 test('langchain: an error keeps its status', async () => {
@@ -307,7 +401,12 @@ test('langchain: a name that makes it leave for /v1/responses is cured by an ali
   const name = (await client.models.list()).data.map((entry) => entry.id).find((id) => id.includes('gpt-5.6'));
   await assert.rejects(chatOf({ model: name }).invoke(messages), { status: 404, code: 'unknown_url' });
   assert.equal((await chatOf({ model: 'main' }).invoke(messages)).content, 'here');
-  const completions = new ChatOpenAICompletions({ model: name, apiKey: KEY, maxRetries: 0, configuration: { baseURL } });
+  const completions = new ChatOpenAICompletions({
+    model: name,
+    apiKey: KEY,
+    maxRetries: 0,
+    configuration: { baseURL },
+  });
   assert.equal((await completions.invoke(messages)).content, 'here');
   assert.equal((await last()).model, name);
 });
@@ -319,8 +418,18 @@ setOpenAIAPI('chat_completions');
 setTracingDisabled(true);
 
 const agentTools = [
-  agentTool({ name: 'weather', description: 'degrees of a city', parameters: z.object({ city: z.string() }), execute: async ({ city }) => JSON.stringify({ degrees: degrees[city] }) }),
-  agentTool({ name: 'add', description: 'adds', parameters: z.object({ a: z.number(), b: z.number() }), execute: async ({ a, b }) => String(a + b) }),
+  agentTool({
+    name: 'weather',
+    description: 'degrees of a city',
+    parameters: z.object({ city: z.string() }),
+    execute: async ({ city }) => JSON.stringify({ degrees: degrees[city] }),
+  }),
+  agentTool({
+    name: 'add',
+    description: 'adds',
+    parameters: z.object({ a: z.number(), b: z.number() }),
+    execute: async ({ a, b }) => String(a + b),
+  }),
 ];
 
 test('agents: a run with a tool loop in chat-completions mode', async () => {
@@ -355,7 +464,14 @@ test('agents: a handoff is a tool call like any other', async () => {
   await model.clear();
   const clerk = new Agent({ name: 'Clerk', instructions: 'Answer.', model: MODEL });
   const front = Agent.create({ name: 'Front', instructions: 'Hand over.', model: MODEL, handoffs: [clerk] });
-  const prompt = textOf(stub({ rounds: [[{ tool_call: { name: 'transfer_to_Clerk', arguments: '{}', call_id: 'call_h' } }], [{ text: 'The clerk says hello.' }]] }));
+  const prompt = textOf(
+    stub({
+      rounds: [
+        [{ tool_call: { name: 'transfer_to_Clerk', arguments: '{}', call_id: 'call_h' } }],
+        [{ text: 'The clerk says hello.' }],
+      ],
+    }),
+  );
   const result = await run(front, prompt);
   assert.equal(result.finalOutput, 'The clerk says hello.');
   assert.equal(result.lastAgent.name, 'Clerk');
@@ -366,12 +482,16 @@ test('agents: a handoff is a tool call like any other', async () => {
 test('codex: it speaks no chat completions, as the page about clients says', () => {
   const home = folder('codex');
   const provider = `{name="x", base_url="${baseURL}", wire_api="chat", env_key="CODEX_API_KEY"}`;
-  const { status, stderr } = spawnSync(CODEX_BIN, ['exec', '-c', 'model_provider="x"', '-c', `model_providers.x=${provider}`, 'hi'], {
-    cwd: home,
-    env: { PATH: process.env.PATH, HOME: home, CODEX_HOME: home, CODEX_API_KEY: KEY },
-    encoding: 'utf8',
-    input: '',
-  });
+  const { status, stderr } = spawnSync(
+    CODEX_BIN,
+    ['exec', '-c', 'model_provider="x"', '-c', `model_providers.x=${provider}`, 'hi'],
+    {
+      cwd: home,
+      env: { PATH: process.env.PATH, HOME: home, CODEX_HOME: home, CODEX_API_KEY: KEY },
+      encoding: 'utf8',
+      input: '',
+    },
+  );
   assert.notEqual(status, 0);
   assert.match(stderr, /wire_api = "chat".*no longer supported/);
 });

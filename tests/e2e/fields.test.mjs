@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { answer, ask, assemble, functionTool } from './lib/answers.mjs';
+import { answer, ask, assemble, functionTool, stopAll } from './lib/answers.mjs';
 import { bin, ROOT, test } from './lib/kit.mjs';
 import { Proxy } from './lib/proxy.mjs';
 import { frames } from './lib/wire.mjs';
@@ -29,9 +29,7 @@ const wordsOf = (text, start) =>
   [...new RegExp(`${start}([^;]*);`).exec(text)[1].matchAll(/'([^']+)'/g)].map(([, word]) => word);
 
 const typed = [
-  ...new Set(
-    ['Base', 'NonStreaming', 'Streaming'].flatMap((kind) => membersOf(`ChatCompletionCreateParams${kind}`)),
-  ),
+  ...new Set(['Base', 'NonStreaming', 'Streaming'].flatMap((kind) => membersOf(`ChatCompletionCreateParams${kind}`))),
 ].sort();
 
 const treated = execFileSync(bin('codex-api'), ['--fields'], { encoding: 'utf8' })
@@ -56,7 +54,9 @@ const format = (json_schema) => ({ type: 'json_schema', json_schema });
 const developerSays = (sent, pattern) =>
   sent.input.some((i) => i.role === 'developer' && pattern.test(i.content[0].text));
 const offered = (sent) => (sent.tools ?? []).map((tool) => tool.name);
-const called = stub({ rounds: [[...'ab'].map((id) => ({ tool_call: { name: 'look', arguments: '{}', call_id: `call_${id}` } }))] });
+const called = stub({
+  rounds: [[...'ab'].map((id) => ({ tool_call: { name: 'look', arguments: '{}', call_id: `call_${id}` } }))],
+});
 
 // Of an accepted value: `at` checks what the model was sent, `got` the answer; `with` are other fields.
 // Of a refused one: [value, code, param if it is not the field itself, other fields].
@@ -68,15 +68,37 @@ const ignoredNumber = (good, low, high) => ({
   ],
   wrong: '1',
 });
-const ignoredTokens = { accepted: [{ value: 1 }, { value: 100_000 }], refused: [[0, 'integer_below_min_value'], [-5, 'integer_below_min_value'], [1.5, 'invalid_type']], wrong: '5' };
+const ignoredTokens = {
+  accepted: [{ value: 1 }, { value: 100_000 }],
+  refused: [
+    [0, 'integer_below_min_value'],
+    [-5, 'integer_below_min_value'],
+    [1.5, 'invalid_type'],
+  ],
+  wrong: '5',
+};
 const ignored = (good, wrong) => ({ accepted: [{ value: good }], wrong });
 const others = (good) => ({ accepted: [{ value: good }] });
-const refused = (value, accepted = []) => ({ accepted, refused: [[value, 'unsupported_parameter']], wrong: 'text', wrongCode: 'unsupported_parameter' });
+const refused = (value, accepted = []) => ({
+  accepted,
+  refused: [[value, 'unsupported_parameter']],
+  wrong: 'text',
+  wrongCode: 'unsupported_parameter',
+});
 
 const rows = {
   model: {
-    accepted: [{ value: REAL_MODEL, at: (sent) => assert.equal(sent.model, REAL_MODEL), got: (a) => assert.equal(a.model, REAL_MODEL) }],
-    refused: [['nobody-knows', 'model_not_found', 'model', {}, 404], ['', 'model_not_found', 'model', {}, 404]],
+    accepted: [
+      {
+        value: REAL_MODEL,
+        at: (sent) => assert.equal(sent.model, REAL_MODEL),
+        got: (a) => assert.equal(a.model, REAL_MODEL),
+      },
+    ],
+    refused: [
+      ['nobody-knows', 'model_not_found', 'model', {}, 404],
+      ['', 'model_not_found', 'model', {}, 404],
+    ],
     wrong: 5,
     required: true,
   },
@@ -86,8 +108,16 @@ const rows = {
       [[], 'empty_array'],
       [[{ role: 'nobody', content: 'x' }], INVALID, 'messages[0].role'],
       [[{ role: 'user' }], 'missing_required_parameter', 'messages[0].content'],
-      [[{ role: 'user', content: [{ type: 'input_audio', input_audio: { data: '', format: 'wav' } }] }], UNSUPPORTED, 'messages[0].content[0].type'],
-      [[{ role: 'user', content: [{ type: 'file', file: { file_id: 'f' } }] }], UNSUPPORTED, 'messages[0].content[0].type'],
+      [
+        [{ role: 'user', content: [{ type: 'input_audio', input_audio: { data: '', format: 'wav' } }] }],
+        UNSUPPORTED,
+        'messages[0].content[0].type',
+      ],
+      [
+        [{ role: 'user', content: [{ type: 'file', file: { file_id: 'f' } }] }],
+        UNSUPPORTED,
+        'messages[0].content[0].type',
+      ],
     ],
     wrong: 'hello',
     required: true,
@@ -103,7 +133,11 @@ const rows = {
     accepted: [
       { value: { include_usage: true }, with: { stream: true }, got: (a) => assert.ok(a.usage.total_tokens > 0) },
       { value: { include_usage: false }, with: { stream: true }, got: (a) => assert.equal(a.usage, undefined) },
-      { value: { include_obfuscation: true }, with: { stream: true }, got: (a, raw) => assert.ok(!raw.includes('obfuscation')) },
+      {
+        value: { include_obfuscation: true },
+        with: { stream: true },
+        got: (a, raw) => assert.ok(!raw.includes('obfuscation')),
+      },
     ],
     refused: [
       [{ include_usage: true }, INVALID],
@@ -123,7 +157,11 @@ const rows = {
       [[functionTool('with space')], INVALID, 'tools[0].function.name'],
       [[functionTool('a'.repeat(65))], INVALID, 'tools[0].function.name'],
       [[tools[0], tools[0]], INVALID, 'tools[1].function.name'],
-      [[{ type: 'function', function: { name: 'f', parameters: 'none' } }], 'invalid_type', 'tools[0].function.parameters'],
+      [
+        [{ type: 'function', function: { name: 'f', parameters: 'none' } }],
+        'invalid_type',
+        'tools[0].function.parameters',
+      ],
       [Array.from({ length: 129 }, (_, i) => functionTool(`f${i}`)), 'array_above_max_length'],
     ],
     wrong: 'look',
@@ -132,10 +170,23 @@ const rows = {
     accepted: [
       { value: 'auto', with: { tools }, at: (sent) => assert.deepEqual(offered(sent), ['look', 'leap']) },
       { value: 'none', with: { tools }, at: (sent) => assert.deepEqual(offered(sent), []) },
-      { value: 'required', with: { tools }, emulated: true, at: (sent) => assert.ok(developerSays(sent, /calling a function/)) },
-      { value: { type: 'function', function: { name: 'leap' } }, with: { tools }, emulated: true, at: (sent) => assert.deepEqual(offered(sent), ['leap']) },
       {
-        value: { type: 'allowed_tools', allowed_tools: { mode: 'auto', tools: [{ type: 'function', function: { name: 'look' } }] } },
+        value: 'required',
+        with: { tools },
+        emulated: true,
+        at: (sent) => assert.ok(developerSays(sent, /calling a function/)),
+      },
+      {
+        value: { type: 'function', function: { name: 'leap' } },
+        with: { tools },
+        emulated: true,
+        at: (sent) => assert.deepEqual(offered(sent), ['leap']),
+      },
+      {
+        value: {
+          type: 'allowed_tools',
+          allowed_tools: { mode: 'auto', tools: [{ type: 'function', function: { name: 'look' } }] },
+        },
         with: { tools },
         at: (sent) => assert.deepEqual(offered(sent), ['look']),
       },
@@ -145,7 +196,12 @@ const rows = {
       ['required', INVALID],
       [{ type: 'function', function: { name: 'lurk' } }, INVALID, 'tool_choice.function.name', { tools }],
       [{ type: 'custom', custom: { name: 'look' } }, UNSUPPORTED, 'tool_choice', { tools }],
-      [{ type: 'allowed_tools', allowed_tools: { mode: 'none', tools } }, INVALID, 'tool_choice.allowed_tools.mode', { tools }],
+      [
+        { type: 'allowed_tools', allowed_tools: { mode: 'none', tools } },
+        INVALID,
+        'tool_choice.allowed_tools.mode',
+        { tools },
+      ],
     ],
     wrong: 5,
     wrongWith: { tools },
@@ -153,15 +209,31 @@ const rows = {
   },
   parallel_tool_calls: {
     accepted: [
-      { value: true, messages: called, with: { tools }, got: (a) => assert.equal(a.choices[0].message.tool_calls.length, 2) },
-      { value: false, messages: called, with: { tools }, emulated: true, got: (a) => assert.equal(a.choices[0].message.tool_calls.length, 1) },
+      {
+        value: true,
+        messages: called,
+        with: { tools },
+        got: (a) => assert.equal(a.choices[0].message.tool_calls.length, 2),
+      },
+      {
+        value: false,
+        messages: called,
+        with: { tools },
+        emulated: true,
+        got: (a) => assert.equal(a.choices[0].message.tool_calls.length, 1),
+      },
     ],
     wrong: 'no',
   },
   functions: {
     accepted: [
       { value: functions, emulated: true, at: (sent) => assert.deepEqual(offered(sent), ['look', 'leap']) },
-      { value: functions, emulated: true, messages: called, got: (a) => assert.deepEqual(a.choices[0].message.function_call, { name: 'look', arguments: '{}' }) },
+      {
+        value: functions,
+        emulated: true,
+        messages: called,
+        got: (a) => assert.deepEqual(a.choices[0].message.function_call, { name: 'look', arguments: '{}' }),
+      },
     ],
     refused: [
       [functions, INVALID, 'functions', { tools }],
@@ -173,7 +245,12 @@ const rows = {
     accepted: [
       { value: 'auto', with: { functions }, at: (sent) => assert.deepEqual(offered(sent), ['look', 'leap']) },
       { value: 'none', with: { functions }, at: (sent) => assert.deepEqual(offered(sent), []) },
-      { value: { name: 'leap' }, with: { functions }, emulated: true, at: (sent) => assert.deepEqual(offered(sent), ['leap']) },
+      {
+        value: { name: 'leap' },
+        with: { functions },
+        emulated: true,
+        at: (sent) => assert.deepEqual(offered(sent), ['leap']),
+      },
     ],
     refused: [
       [{ name: 'lurk' }, INVALID, 'function_call.name', { functions }],
@@ -193,7 +270,11 @@ const rows = {
           assert.deepEqual([sent.text.format.type, sent.text.format.strict], ['json_schema', true]);
         },
       },
-      { value: { type: 'json_object' }, emulated: true, at: (sent) => assert.ok(developerSays(sent, /one JSON object/)) },
+      {
+        value: { type: 'json_object' },
+        emulated: true,
+        at: (sent) => assert.ok(developerSays(sent, /one JSON object/)),
+      },
     ],
     refused: [
       [{ type: 'xml' }, INVALID, 'response_format.type'],
@@ -201,7 +282,11 @@ const rows = {
       [{ type: 'json_schema' }, 'invalid_type', 'response_format.json_schema'],
       [format({ name: 'a b', schema: {} }), INVALID, 'response_format.json_schema.name'],
       [format({ name: 'x' }), 'invalid_type', 'response_format.json_schema.schema'],
-      [format({ name: 'x', strict: true, schema: { type: 'object', properties: {} } }), 'invalid_json_schema', 'response_format.json_schema.schema'],
+      [
+        format({ name: 'x', strict: true, schema: { type: 'object', properties: {} } }),
+        'invalid_json_schema',
+        'response_format.json_schema.schema',
+      ],
     ],
     wrong: 'json_object',
   },
@@ -211,18 +296,25 @@ const rows = {
     wrong: 5,
   },
   verbosity: {
-    accepted: wordsOf(completions, 'verbosity\\?: ').map((value) => ({ value, with: { model: REAL_MODEL }, at: (sent) => assert.equal(sent.text.verbosity, value) })),
+    accepted: wordsOf(completions, 'verbosity\\?: ').map((value) => ({
+      value,
+      with: { model: REAL_MODEL },
+      at: (sent) => assert.equal(sent.text.verbosity, value),
+    })),
     refused: [['loud', INVALID]],
     wrong: 5,
     wrongCode: INVALID,
   },
   service_tier: {
-    accepted: wordsOf(completions, 'interface ChatCompletionCreateParamsBase[\\s\\S]*?service_tier\\?: ').map((value) => ({
-      value,
-      with: { model: REAL_MODEL },
-      at: (sent) => assert.equal(sent.service_tier, { fast: 'priority', priority: 'priority', flex: 'flex' }[value]),
-      got: (a) => assert.equal(a.service_tier, { fast: 'priority', priority: 'priority', flex: 'flex' }[value] ?? 'default'),
-    })),
+    accepted: wordsOf(completions, 'interface ChatCompletionCreateParamsBase[\\s\\S]*?service_tier\\?: ').map(
+      (value) => ({
+        value,
+        with: { model: REAL_MODEL },
+        at: (sent) => assert.equal(sent.service_tier, { fast: 'priority', priority: 'priority', flex: 'flex' }[value]),
+        got: (a) =>
+          assert.equal(a.service_tier, { fast: 'priority', priority: 'priority', flex: 'flex' }[value] ?? 'default'),
+      }),
+    ),
     refused: [['first', INVALID]],
     wrong: 5,
     wrongCode: INVALID,
@@ -232,16 +324,38 @@ const rows = {
       { value: 1, got: (a) => assert.equal(a.choices.length, 1) },
       { value: 2, emulated: true, got: (a) => assert.equal(a.choices.length, 2) },
     ],
-    refused: [[0, 'integer_below_min_value'], [9, UNSUPPORTED], [1.5, 'invalid_type']],
+    refused: [
+      [0, 'integer_below_min_value'],
+      [9, UNSUPPORTED],
+      [1.5, 'invalid_type'],
+    ],
     wrong: 'two',
   },
   stop: {
     accepted: [
-      { value: 'two', emulated: true, messages: steps({ text: 'one two three' }), got: (a) => assert.equal(a.choices[0].message.content, 'one ') },
-      { value: ['x', 'e t'], emulated: true, messages: steps({ text: 'one two three' }), got: (a) => assert.equal(a.choices[0].message.content, 'on') },
-      { value: [], messages: steps({ text: 'one two' }), got: (a) => assert.equal(a.choices[0].message.content, 'one two') },
+      {
+        value: 'two',
+        emulated: true,
+        messages: steps({ text: 'one two three' }),
+        got: (a) => assert.equal(a.choices[0].message.content, 'one '),
+      },
+      {
+        value: ['x', 'e t'],
+        emulated: true,
+        messages: steps({ text: 'one two three' }),
+        got: (a) => assert.equal(a.choices[0].message.content, 'on'),
+      },
+      {
+        value: [],
+        messages: steps({ text: 'one two' }),
+        got: (a) => assert.equal(a.choices[0].message.content, 'one two'),
+      },
     ],
-    refused: [[[...'abcde'], 'array_above_max_length'], [[5], 'invalid_type'], ['', INVALID]],
+    refused: [
+      [[...'abcde'], 'array_above_max_length'],
+      [[5], 'invalid_type'],
+      ['', INVALID],
+    ],
     wrong: 5,
   },
   modalities: {
@@ -282,19 +396,24 @@ const titles = new Map();
 const model = await ModelStub.start();
 const proxy = await Proxy.start(null, model.settings());
 after(async () => {
-  await proxy.stop();
-  await model.stop();
+  await stopAll(proxy, model);
   const width = Math.max(...treated.map((row) => row.name.length));
   console.log(`${'field'.padEnd(width)} | treatment | test`);
   for (const { name, treatment } of treated)
-    console.log(`${name.padEnd(width)} | ${treatment.padEnd(9)} | ${titles.get(name)}${typed.includes(name) ? '' : ' (not OpenAI\'s)'}`);
+    console.log(
+      `${name.padEnd(width)} | ${treatment.padEnd(9)} | ${titles.get(name)}${typed.includes(name) ? '' : " (not OpenAI's)"}`,
+    );
 });
 
 // ---- the tables agree ----
 
 test('every field of the installed openai types has a treatment, and every treatment a test', () => {
   const known = treated.map((row) => row.name);
-  assert.deepEqual(typed.filter((name) => !known.includes(name)), [], 'fields that --fields does not know');
+  assert.deepEqual(
+    typed.filter((name) => !known.includes(name)),
+    [],
+    'fields that --fields does not know',
+  );
   assert.deepEqual(Object.keys(rows).sort(), [...known].sort());
   assert.equal(new Set(known).size, known.length);
   for (const { name, treatment, meaning } of treated) {
@@ -302,7 +421,10 @@ test('every field of the installed openai types has a treatment, and every treat
     assert.equal(typeof meaning, 'string', name);
   }
   const beyond = treated.filter((row) => !typed.includes(row.name));
-  assert.ok(beyond.every((row) => row.treatment === 'ignored'), 'fields of other servers are ignored');
+  assert.ok(
+    beyond.every((row) => row.treatment === 'ignored'),
+    'fields of other servers are ignored',
+  );
   assert.deepEqual(membersOf('ChatCompletionStreamOptions').sort(), ['include_obfuscation', 'include_usage']);
 });
 
@@ -310,7 +432,10 @@ test('the table of runbooks/clients.md is that of --fields', () => {
   const page = readFileSync(join(ROOT, 'runbooks/clients.md'), 'utf8');
   const [, section] = /^## Fields\n([\s\S]*?)^## /m.exec(page);
   const lines = section.split('\n').filter((line) => line.startsWith('| `'));
-  assert.deepEqual(lines, treated.map((row) => `| \`${row.name}\` | ${row.treatment} | ${row.meaning} |`));
+  assert.deepEqual(
+    lines,
+    treated.map((row) => `| \`${row.name}\` | ${row.treatment} | ${row.meaning} |`),
+  );
 });
 
 test('the efforts of the installed openai types are those that some model takes, or are refused with 400', async () => {

@@ -20,7 +20,14 @@ execFileSync(CODEX_BIN, ['app-server', 'generate-json-schema', '--experimental',
 const read = (name) => JSON.parse(readFileSync(join(out, name), 'utf8'));
 
 const ajv = new Ajv({ strict: false, allErrors: false });
-for (const [name, low, high] of [['uint16', 0, 2 ** 16], ['uint32', 0, 2 ** 32], ['uint64', 0, Infinity], ['uint', 0, Infinity], ['int64', -Infinity, Infinity], ['int32', -(2 ** 31), 2 ** 31]])
+for (const [name, low, high] of [
+  ['uint16', 0, 2 ** 16],
+  ['uint32', 0, 2 ** 32],
+  ['uint64', 0, Infinity],
+  ['uint', 0, Infinity],
+  ['int64', -Infinity, Infinity],
+  ['int32', -(2 ** 31), 2 ** 31],
+])
   ajv.addFormat(name, { type: 'number', validate: (n) => Number.isInteger(n) && n >= low && n < high });
 ajv.addFormat('double', true);
 
@@ -55,7 +62,8 @@ function checkRequest(message) {
   assert.ok(branch, `the worker knows no request ${message.method}`);
   check(`request ${message.method}`, { definitions: requests.definitions, ...branch }, message);
   checkMembers(message.method, message.params ?? {}, requests.definitions, branch.properties.params);
-  for (const item of message.params?.items ?? []) check('an injected item', refs(items.definitions, 'ResponseItem'), item);
+  for (const item of message.params?.items ?? [])
+    check('an injected item', refs(items.definitions, 'ResponseItem'), item);
 }
 
 function checkMessage(message) {
@@ -72,8 +80,13 @@ function checkMessage(message) {
 
 // ---- everything that makes the proxy speak ----
 
-const PNG = 'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
-const tools = [functionTool('look'), functionTool('exec_command', {}), { type: 'function', function: { name: 'bare' } }];
+const PNG =
+  'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+const tools = [
+  functionTool('look'),
+  functionTool('exec_command', {}),
+  { type: 'function', function: { name: 'bare' } },
+];
 const CALLS = [
   { name: 'look', arguments: '{"x": 1}', call_id: 'call_1' },
   { name: 'bare', arguments: '{}', call_id: 'call_2' },
@@ -99,18 +112,35 @@ async function everyRequest(proxy) {
 
 async function everyMessage(proxy) {
   const call = { id: 'call_0', type: 'function', function: { name: 'look', arguments: '{}' } };
-  await answer(proxy, [
-    { role: 'system', content: 'S' },
-    { role: 'developer', content: [{ type: 'text', text: 'D' }] },
-    { role: 'user', content: [{ type: 'text', text: 'U' }, ...[undefined, 'low', 'high', 'auto', 'original'].map((detail) => ({ type: 'image_url', image_url: { url: PNG, detail } }))], name: 'anna' },
-    { role: 'assistant', content: null, refusal: 'no' },
-    { role: 'assistant', content: 'then', tool_calls: [call] },
-    toolResult(call, [{ type: 'text', text: 'a' }, { type: 'text', text: 'b' }]),
-    { role: 'assistant', content: null, function_call: { name: 'look', arguments: '{}' } },
-    { role: 'function', name: 'look', content: null },
-    { role: 'user', content: '' },
-    ...user('bye'),
-  ], { tools });
+  await answer(
+    proxy,
+    [
+      { role: 'system', content: 'S' },
+      { role: 'developer', content: [{ type: 'text', text: 'D' }] },
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'U' },
+          ...[undefined, 'low', 'high', 'auto', 'original'].map((detail) => ({
+            type: 'image_url',
+            image_url: { url: PNG, detail },
+          })),
+        ],
+        name: 'anna',
+      },
+      { role: 'assistant', content: null, refusal: 'no' },
+      { role: 'assistant', content: 'then', tool_calls: [call] },
+      toolResult(call, [
+        { type: 'text', text: 'a' },
+        { type: 'text', text: 'b' },
+      ]),
+      { role: 'assistant', content: null, function_call: { name: 'look', arguments: '{}' } },
+      { role: 'function', name: 'look', content: null },
+      { role: 'user', content: '' },
+      ...user('bye'),
+    ],
+    { tools },
+  );
 }
 
 async function everyWayOn(proxy) {
@@ -118,7 +148,14 @@ async function everyWayOn(proxy) {
   const said = (await answer(proxy, first)).choices[0].message;
   await answer(proxy, [...first, said, ...user('goes on')]);
   const looping = fake({ tool_calls: CALLS, then: { text: 'thanks' } });
-  for (const content of ['plain', [{ type: 'text', text: 'in ' }, { type: 'text', text: 'parts' }], '']) {
+  for (const content of [
+    'plain',
+    [
+      { type: 'text', text: 'in ' },
+      { type: 'text', text: 'parts' },
+    ],
+    '',
+  ]) {
     const { message } = (await answer(proxy, looping, { tools })).choices[0];
     assert.equal(message.tool_calls.length, 2);
     await answer(proxy, [...looping, message, ...message.tool_calls.map((c) => toolResult(c, content))], { tools });
@@ -126,12 +163,28 @@ async function everyWayOn(proxy) {
 }
 
 async function everyEnd(proxy, worker) {
-  for (const method of ['item/tool/requestUserInput', 'item/commandExecution/requestApproval', 'applyPatchApproval', 'unheard/of'])
+  for (const method of [
+    'item/tool/requestUserInput',
+    'item/commandExecution/requestApproval',
+    'applyPatchApproval',
+    'unheard/of',
+  ])
     await answer(proxy, fake({ ask: [method], text: 'refused' }));
   await ask(proxy, fake({ fail: { codexErrorInfo: 'other', message: 'no' } }));
   const leaving = new AbortController();
-  const left = assert.rejects(proxy.client().chat.completions.create({ model: MODEL, messages: fake({ hang_at: 'turn_started' }) }, { signal: leaving.signal }));
-  const { in: { params } } = await worker.waitFor('the turn that hangs', (line) => JSON.stringify(line.in?.params?.items ?? '').includes('hang_at'));
+  const left = assert.rejects(
+    proxy
+      .client()
+      .chat.completions.create(
+        { model: MODEL, messages: fake({ hang_at: 'turn_started' }) },
+        { signal: leaving.signal },
+      ),
+  );
+  const {
+    in: { params },
+  } = await worker.waitFor('the turn that hangs', (line) =>
+    JSON.stringify(line.in?.params?.items ?? '').includes('hang_at'),
+  );
   const ofIt = (method) => (line) => line.in?.method === method && line.in.params.threadId === params.threadId;
   await worker.waitFor('its start', ofIt('turn/start'));
   leaving.abort();
@@ -154,10 +207,26 @@ test('every message to the worker is valid by the schema of the installed worker
   const methods = new Map();
   for (const { method = 'an answer' } of sent) methods.set(method, (methods.get(method) ?? 0) + 1);
   console.log([...methods].map(([method, count]) => `${String(count).padStart(4)} ${method}`).join('\n'));
-  for (const method of ['initialize', 'initialized', 'model/list', 'thread/start', 'thread/inject_items', 'turn/start', 'turn/interrupt', 'thread/unsubscribe', 'an answer'])
+  for (const method of [
+    'initialize',
+    'initialized',
+    'model/list',
+    'thread/start',
+    'thread/inject_items',
+    'turn/start',
+    'turn/interrupt',
+    'thread/unsubscribe',
+    'an answer',
+  ])
     assert.ok(methods.get(method) > 0, `${method} was sent`);
-  assert.ok(sent.some((message) => message.result?.contentItems), 'results of calls were sent');
-  assert.ok(sent.some((message) => message.error), 'refusals were sent');
+  assert.ok(
+    sent.some((message) => message.result?.contentItems),
+    'results of calls were sent',
+  );
+  assert.ok(
+    sent.some((message) => message.error),
+    'refusals were sent',
+  );
 });
 
 test('the check is a check: what the worker would refuse does not pass', () => {
@@ -168,18 +237,28 @@ test('the check is a check: what the worker would refuse does not pass', () => {
     { ...base, params: { input: [] } },
     { ...base, params: { threadId: 't', input: 'x' } },
     { ...base, params: { threadId: 't', input: [], efort: 'low' } },
-    { id: 1, method: 'thread/inject_items', params: { threadId: 't', items: [{ type: 'message', role: 'user', content: 5 }] } },
+    {
+      id: 1,
+      method: 'thread/inject_items',
+      params: { threadId: 't', items: [{ type: 'message', role: 'user', content: 5 }] },
+    },
     { id: 1, method: 'thread/start', params: { dynamicTools: [{ type: 'function', name: 'x' }] } },
     { id: 1, result: { contentItems: [{ type: 'input_text', text: 'x' }], success: true } },
   ];
-  for (const message of wrong) assert.throws(() => checkMessage(message), assert.AssertionError, JSON.stringify(message));
+  for (const message of wrong)
+    assert.throws(() => checkMessage(message), assert.AssertionError, JSON.stringify(message));
 });
 
 test('notifications that the proxy opts out of are ones that the worker has', async (t) => {
   const worker = new FakeWorker();
   await Proxy.start(t, worker.settings());
-  const { in: { params } } = worker.journal.find((line) => line.in?.method === 'initialize');
+  const {
+    in: { params },
+  } = worker.journal.find((line) => line.in?.method === 'initialize');
   const known = read('ServerNotification.json').oneOf.flatMap((one) => one.properties.method.enum);
   const silenced = params.capabilities.optOutNotificationMethods ?? [];
-  assert.deepEqual(silenced.filter((method) => !known.includes(method)), []);
+  assert.deepEqual(
+    silenced.filter((method) => !known.includes(method)),
+    [],
+  );
 });

@@ -2,7 +2,7 @@
 // once. Whether a turn waited for the results or the history was replayed shows only in the prompt cache.
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
-import { answer, ask, both, functionTool, heard, toolResult } from './lib/answers.mjs';
+import { answer, ask, both, functionTool, heard, stopAll, toolResult } from './lib/answers.mjs';
 import { test, until } from './lib/kit.mjs';
 import { Proxy } from './lib/proxy.mjs';
 import { fake, FakeWorker, MODEL, ModelStub, steps, stub, user } from './lib/workers.mjs';
@@ -14,11 +14,7 @@ const model = await ModelStub.start();
 const proxy = await Proxy.start(null, model.settings());
 // One that never keeps anything: every request is the whole history on a new thread.
 const unparked = await Proxy.start(null, model.settings({ WORKER_PARKED_MAX: '0', WORKER_THREADS_MAX: '0' }));
-after(async () => {
-  await proxy.stop();
-  await unparked.stop();
-  await model.stop();
-});
+after(() => stopAll(proxy, unparked, model));
 
 const call = (call_id, name = 'look', args = '{}') => ({ tool_call: { name, arguments: args, call_id } });
 const rounds = (...list) => stub({ rounds: list });
@@ -80,14 +76,20 @@ test('128 calls are one batch, and their results go back', async () => {
   const batch = Array.from({ length: 128 }, (_, i) => call(`call_many_${i}`, 'look', `{"x":${i}}`));
   const messages = rounds(batch, [{ text: 'all of them' }]);
   const got = messageOf(await answer(proxy, messages, { tools, stream: true }));
-  assert.deepEqual(got.tool_calls.map((c) => c.function.arguments), batch.map((c) => c.tool_call.arguments));
+  assert.deepEqual(
+    got.tool_calls.map((c) => c.function.arguments),
+    batch.map((c) => c.tool_call.arguments),
+  );
   await model.clear();
   assert.equal(messageOf(await answer(proxy, answered(messages, got), { tools })).content, 'all of them');
   const outputs = heard(await last()).filter(([what]) => what === 'output');
-  assert.deepEqual(outputs.map(([, id]) => id), got.tool_calls.map((c) => c.id));
+  assert.deepEqual(
+    outputs.map(([, id]) => id),
+    got.tool_calls.map((c) => c.id),
+  );
 });
 
-test('long arguments are the model\'s own, byte for byte', async () => {
+test("long arguments are the model's own, byte for byte", async () => {
   const text = JSON.stringify({ x: 'é"\\\u2028'.repeat(50_000) });
   const { choices } = await both(proxy, rounds([call('call_large', 'look', text)]), { tools });
   assert.equal(choices[0].message.tool_calls[0].function.arguments, text);
@@ -97,12 +99,22 @@ test('tools reach the model with name, description and schema', async () => {
   const given = [
     functionTool('with-dash_9', { city: { type: 'string', description: 'Where?', enum: ['a', 'b'] } }),
     { type: 'function', function: { name: 'bare' } },
-    { type: 'function', function: { name: 'strict', strict: true, parameters: { type: 'object', properties: {}, required: [], additionalProperties: false } } },
+    {
+      type: 'function',
+      function: {
+        name: 'strict',
+        strict: true,
+        parameters: { type: 'object', properties: {}, required: [], additionalProperties: false },
+      },
+    },
   ];
   await model.clear();
   await answer(proxy, steps({ text: 'ok' }), { tools: given });
   const sent = (await last()).body.tools;
-  assert.deepEqual(sent.map((tool) => [tool.type, tool.name]), given.map((tool) => ['function', tool.function.name]));
+  assert.deepEqual(
+    sent.map((tool) => [tool.type, tool.name]),
+    given.map((tool) => ['function', tool.function.name]),
+  );
   assert.equal(sent[0].description, 'does with-dash_9');
   assert.deepEqual(sent[0].parameters.properties, given[0].function.parameters.properties);
   assert.deepEqual(sent[1].parameters, { type: 'object', properties: {} });
@@ -138,9 +150,16 @@ test('with tool_choice none the calls of the history stay', async () => {
   const messages = rounds([call('call_kept')], [{ text: 'seen' }]);
   const got = messageOf(await answer(proxy, messages, { tools }));
   await model.clear();
-  const { choices: [{ message }] } = await answer(proxy, answered(messages, got), { tools, tool_choice: 'none' });
+  const {
+    choices: [{ message }],
+  } = await answer(proxy, answered(messages, got), { tools, tool_choice: 'none' });
   assert.equal(message.content, 'seen');
-  assert.deepEqual(heard(await last()).slice(-2).map(([what]) => what), ['call', 'output']);
+  assert.deepEqual(
+    heard(await last())
+      .slice(-2)
+      .map(([what]) => what),
+    ['call', 'output'],
+  );
   assert.deepEqual(offered(await last()), []);
 });
 
@@ -148,11 +167,18 @@ test('parallel_tool_calls false gives the first call, and the model never hears 
   const messages = rounds([call('call_p1', 'look', '{"x":1}'), call('call_p2'), call('call_p3')]);
   const options = { tools, parallel_tool_calls: false };
   const { choices, headers } = await both(proxy, messages, options);
-  assert.deepEqual(choices[0].message.tool_calls.map((c) => c.id), ['call_p1']);
+  assert.deepEqual(
+    choices[0].message.tool_calls.map((c) => c.id),
+    ['call_p1'],
+  );
   assert.equal(choices[0].finish_reason, 'tool_calls');
   assert.equal(headers['x-codex-api-emulated'], 'parallel_tool_calls');
   await model.clear();
-  const next = await answer(proxy, [...answered(messages, choices[0].message), ...steps({ text: 'one it is' })], options);
+  const next = await answer(
+    proxy,
+    [...answered(messages, choices[0].message), ...steps({ text: 'one it is' })],
+    options,
+  );
   assert.equal(messageOf(next).content, 'one it is');
   const calls = heard(await last()).filter(([what]) => what === 'call');
   assert.deepEqual(calls, [['call', 'call_p1', 'look', '{"x":1}']]);
@@ -189,12 +215,18 @@ test(`the names ${taken.join(', ')} are the client's to use, there and back`, as
   const batch = names.map((name, i) => call(`call_taken_${i}`, name, `{"x":${i}}`));
   const messages = rounds(batch, [{ text: 'patched' }]);
   const { choices } = await both(proxy, messages, { tools: given });
-  assert.deepEqual(choices[0].message.tool_calls.map((c) => c.function.name), taken);
+  assert.deepEqual(
+    choices[0].message.tool_calls.map((c) => c.function.name),
+    taken,
+  );
   await model.clear();
   const next = await answer(proxy, answered(messages, choices[0].message), { tools: given });
   assert.equal(messageOf(next).content, 'patched');
   const calls = heard(await last()).filter(([what]) => what === 'call');
-  assert.deepEqual(calls.map(([, , name]) => name), names);
+  assert.deepEqual(
+    calls.map(([, , name]) => name),
+    names,
+  );
   const only = { tools: given, tool_choice: named('apply_patch') };
   await answer(proxy, steps({ text: 'ok' }), only);
   assert.deepEqual(offered(await last()), [names[taken.indexOf('apply_patch')]]);
@@ -212,7 +244,10 @@ test('a call of a tool that nobody offered stays between the worker and the mode
 test('of a batch with a tool that nobody offered the client gets the rest', async () => {
   const messages = rounds([call('call_m1'), call('call_m2', 'ghost'), call('call_m3', 'leap')], [{ text: 'went on' }]);
   const { choices } = await both(proxy, messages, { tools });
-  assert.deepEqual(choices[0].message.tool_calls.map((c) => c.id), ['call_m1', 'call_m3']);
+  assert.deepEqual(
+    choices[0].message.tool_calls.map((c) => c.id),
+    ['call_m1', 'call_m3'],
+  );
   const next = await answer(proxy, answered(messages, choices[0].message), { tools });
   assert.equal(messageOf(next).content, 'went on');
 });
@@ -224,7 +259,9 @@ const WIDTH = 3;
 const loop = rounds(
   ...Array.from({ length: ROUNDS }, (_, round) => [
     { text: `Round ${round}.` },
-    ...Array.from({ length: WIDTH }, (_, i) => call(`call_${round}_${i}`, tools[i].function.name, `{"x": ${round}.${i}}`)),
+    ...Array.from({ length: WIDTH }, (_, i) =>
+      call(`call_${round}_${i}`, tools[i].function.name, `{"x": ${round}.${i}}`),
+    ),
   ]),
   [{ echo: 'input' }],
 );
@@ -234,12 +271,24 @@ async function runLoop(through, between = () => {}, options = {}) {
   let messages = loop;
   const seen = [];
   for (let round = 0; ; round++) {
-    const { choices: [{ message, finish_reason }] } = await answer(through, messages, { tools, stream: round % 2 === 1, ...options });
+    const {
+      choices: [{ message, finish_reason }],
+    } = await answer(through, messages, { tools, stream: round % 2 === 1, ...options });
     const { content, tool_calls } = message;
     seen.push({ finish_reason, tool_calls, content: tool_calls ? content : null });
     if (!tool_calls) {
       const input = JSON.parse(content);
-      return { seen, input: input.map(({ type, role, call_id, name, arguments: args, output }) => ({ type, role, call_id, name, args, output })) };
+      return {
+        seen,
+        input: input.map(({ type, role, call_id, name, arguments: args, output }) => ({
+          type,
+          role,
+          call_id,
+          name,
+          args,
+          output,
+        })),
+      };
     }
     messages = answered(messages, message);
     await between(round);
@@ -251,7 +300,10 @@ async function checkLoop(result) {
   for (const [round, { finish_reason, content, tool_calls }] of result.seen.slice(0, -1).entries()) {
     assert.equal(finish_reason, 'tool_calls');
     assert.equal(content, `Round ${round}.`);
-    assert.deepEqual(tool_calls.map((c) => c.id), [0, 1, 2].map((i) => `call_${round}_${i}`));
+    assert.deepEqual(
+      tool_calls.map((c) => c.id),
+      [0, 1, 2].map((i) => `call_${round}_${i}`),
+    );
   }
   assert.equal(result.seen.at(-1).finish_reason, 'stop');
   assert.equal(result.input.length, 1 + ROUNDS * (1 + 2 * WIDTH), 'the model has seen everything once');
@@ -305,7 +357,10 @@ test('eight loops at once do not mix, and each keeps its prompt cache', async ()
 
 // A conversation that waits for two results; the scenario is given for what comes after.
 async function waiting(name, through = proxy, options = {}) {
-  const messages = rounds([call(`call_${name}_a`, 'look', '{"x": 1, "y": [1, 2]}'), call(`call_${name}_b`, 'leap')], [{ echo: 'input' }]);
+  const messages = rounds(
+    [call(`call_${name}_a`, 'look', '{"x": 1, "y": [1, 2]}'), call(`call_${name}_b`, 'leap')],
+    [{ echo: 'input' }],
+  );
   await model.clear();
   const message = messageOf(await answer(through, messages, { tools, ...options }));
   assert.equal(message.tool_calls.length, 2);
@@ -335,7 +390,16 @@ test('arguments that the client parsed and wrote anew continue the same turn', a
 
 test('a message that the client wrote anew, with and without null members, continues the same turn', async () => {
   const { messages, message, results } = await waiting('shape');
-  const rewritten = { tool_calls: message.tool_calls.map(({ id, function: f }) => ({ function: { arguments: f.arguments, name: f.name }, id, type: 'function' })), role: 'assistant', name: undefined, content: '' };
+  const rewritten = {
+    tool_calls: message.tool_calls.map(({ id, function: f }) => ({
+      function: { arguments: f.arguments, name: f.name },
+      id,
+      type: 'function',
+    })),
+    role: 'assistant',
+    name: undefined,
+    content: '',
+  };
   await answer(proxy, [...messages, rewritten, ...results.map((r) => ({ ...r, name: 'look' }))], { tools });
   await oneKey();
 });
@@ -368,7 +432,13 @@ test('results as parts, empty results, and errors in words go through as they ar
     ['', ''],
     ['{"error": "no such city"}', '{"error": "no such city"}'],
     [[{ type: 'text', text: 'one' }], 'one'],
-    [[{ type: 'text', text: 'one' }, { type: 'text', text: 'two' }], 'onetwo'],
+    [
+      [
+        { type: 'text', text: 'one' },
+        { type: 'text', text: 'two' },
+      ],
+      'onetwo',
+    ],
   ]) {
     for (const through of [proxy, unparked]) {
       const { messages, message, results } = await waiting('parts', through);
@@ -403,7 +473,13 @@ for (const which of [MODEL, REAL_MODEL]) {
   });
 
   test(`a history that fills the window of ${which} is never summarised by the worker`, async () => {
-    const usage = { input_tokens: 20_000_000, input_tokens_details: { cached_tokens: 0 }, output_tokens: 5, output_tokens_details: { reasoning_tokens: 0 }, total_tokens: 20_000_005 };
+    const usage = {
+      input_tokens: 20_000_000,
+      input_tokens_details: { cached_tokens: 0 },
+      output_tokens: 5,
+      output_tokens_details: { reasoning_tokens: 0 },
+      total_tokens: 20_000_005,
+    };
     await model.clear();
     const first = stub({ steps: [{ text: 'one' }], usage });
     const got = messageOf(await answer(proxy, first, { model: which }));
@@ -422,7 +498,10 @@ for (const which of [MODEL, REAL_MODEL]) {
     const messages = [...user('x y z '.repeat(700_000)), tell('long')];
     const message = messageOf(await answer(proxy, messages, { model: which }));
     assert.equal(message.content, 'long');
-    assert.equal(messageOf(await answer(proxy, [...messages, message, tell('longer')], { model: which })).content, 'longer');
+    assert.equal(
+      messageOf(await answer(proxy, [...messages, message, tell('longer')], { model: which })).content,
+      'longer',
+    );
     assert.equal((await keys()).length, 2);
     await oneKey();
   });
@@ -447,11 +526,19 @@ test('partial, repeated and unknown results are refused, and the turn goes on wa
 test('the same results once more, and twice at once, give the same answer', async () => {
   const { messages, message, results } = await waiting('again');
   const history = [...messages, message, ...results];
-  const inputs = (answers) => answers.map((a) => JSON.parse(messageOf(a).content).filter((i) => i.output).map((i) => [i.call_id, i.output]));
+  const inputs = (answers) =>
+    answers.map((a) =>
+      JSON.parse(messageOf(a).content)
+        .filter((i) => i.output)
+        .map((i) => [i.call_id, i.output]),
+    );
   const first = await answer(proxy, history, { tools });
   const more = await Promise.all([1, 2].map(() => answer(proxy, history, { tools })));
   const [one, two, three] = inputs([first, ...more]);
-  assert.deepEqual(one, [['call_again_a', 'result of call_again_a'], ['call_again_b', 'result of call_again_b']]);
+  assert.deepEqual(one, [
+    ['call_again_a', 'result of call_again_a'],
+    ['call_again_b', 'result of call_again_b'],
+  ]);
   assert.deepEqual(two, one);
   assert.deepEqual(three, one);
 });
@@ -492,11 +579,18 @@ test('of the turns that wait, the oldest gives way, and its results are replayed
 for (const order of ['raw_first', 'raw_reversed', 'calls_first', 'mixed']) {
   test(`a batch that the worker tells in the order ${order} is the same batch`, async (t) => {
     const through = await Proxy.start(t, new FakeWorker().settings());
-    const tool_calls = ['look', 'leap', 'lunge'].map((name, i) => ({ name, arguments: `{"x":${i}}`, call_id: `call_${i}` }));
+    const tool_calls = ['look', 'leap', 'lunge'].map((name, i) => ({
+      name,
+      arguments: `{"x":${i}}`,
+      call_id: `call_${i}`,
+    }));
     const messages = fake({ tool_calls, tool_order: order, then: { text: 'thanks' } });
     for (const stream of [false, true]) {
       const got = await answer(through, messages, { tools, stream });
-      assert.deepEqual(messageOf(got).tool_calls.map((c) => [c.id, c.function.name, c.function.arguments]), tool_calls.map((c) => [c.call_id, c.name, c.arguments]));
+      assert.deepEqual(
+        messageOf(got).tool_calls.map((c) => [c.id, c.function.name, c.function.arguments]),
+        tool_calls.map((c) => [c.call_id, c.name, c.arguments]),
+      );
       const next = await answer(through, answered(messages, messageOf(got)), { tools, stream });
       assert.equal(messageOf(next).content, 'thanks');
     }
@@ -508,7 +602,12 @@ test('a parked turn whose client leaves is interrupted, and can be asked again',
   const message = messageOf(await answer(proxy, messages, { tools }));
   await model.clear();
   const client = proxy.client();
-  const stream = await client.chat.completions.create({ model: MODEL, messages: answered(messages, message), tools, stream: true });
+  const stream = await client.chat.completions.create({
+    model: MODEL,
+    messages: answered(messages, message),
+    tools,
+    stream: true,
+  });
   for await (const chunk of stream) if (chunk.choices[0].delta.content === 'so far') break;
   stream.controller.abort();
   await model.waitFor('its end', (r) => r.state === 'client_closed');
@@ -517,7 +616,10 @@ test('a parked turn whose client leaves is interrupted, and can be asked again',
 });
 
 test('an upstream that fails after the results is an error like any other', async () => {
-  const messages = rounds([call('call_then_fail')], [{ fail: { code: 'context_length_exceeded', message: 'too long' } }]);
+  const messages = rounds(
+    [call('call_then_fail')],
+    [{ fail: { code: 'context_length_exceeded', message: 'too long' } }],
+  );
   const message = messageOf(await answer(proxy, messages, { tools }));
   for (const stream of [false, true]) {
     const { status, json } = await ask(proxy, answered(messages, message), { tools, stream });

@@ -5,6 +5,12 @@ import { MODEL } from './workers.mjs';
 
 export const ask = (proxy, messages, options = {}) => proxy.chat({ model: MODEL, messages, ...options });
 
+// Ends programs, each of them whatever becomes of the others: one left behind would keep the tests running for ever.
+export async function stopAll(...programs) {
+  const ends = await Promise.allSettled(programs.map((program) => program.stop()));
+  for (const { reason } of ends) if (reason) throw reason;
+}
+
 // The chunks of a stream, its error if it ends in one, and whether it ended with [DONE].
 export function parse(text) {
   const all = frames(text).filter((frame) => !frame.startsWith(':'));
