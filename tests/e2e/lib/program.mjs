@@ -70,6 +70,12 @@ export class Program {
     return within(within_ms, `the exit of ${this.name}`, this.exit);
   }
 
+  // Stops it when the test `t` ends; without one the caller does that.
+  stopWith(t) {
+    this.stopsWithItsTest = Boolean(t);
+    t?.after(() => this.stop());
+  }
+
   // Ends it in the way of an operator, unless a test has done so. It must have nothing to complain about.
   async stop() {
     try {

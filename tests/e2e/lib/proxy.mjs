@@ -25,7 +25,7 @@ export class Proxy extends Program {
     proxy.home = home;
     proxy.quiet = ['warn', 'error'].includes(settings.LOG_LEVEL); // then starts are not logged
     proxy.hinted = settings.STARTUP_HINT === '1'; // then the key is shown, as asked
-    t?.after(() => proxy.stop());
+    proxy.stopWith(t);
     const [, origin] = await proxy.says(/^listening on (http:\/\/\S+)\/v1$/m);
     proxy.origin = origin;
     proxy.port = Number(new URL(origin).port);

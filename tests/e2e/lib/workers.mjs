@@ -35,7 +35,7 @@ export const fake = (script) => user(`fake:${JSON.stringify(script)}`);
 export class ModelStub extends Program {
   static async start(t) {
     const it = new ModelStub(bin('codex-api-model-stub'), ['--port', '0'], {});
-    t?.after(() => it.stop());
+    it.stopWith(t);
     [, it.url] = await it.says(/listening on (http:\/\/\S+\/v1)/);
     return it;
   }
