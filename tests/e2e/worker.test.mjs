@@ -673,6 +673,7 @@ test('the children of a worker that dies do not outlive it', async (t) => {
   process.kill(pid, 'SIGKILL');
   await until('the end of the process group', () => groupMembers(pgid).length === 0, 5000);
   await until('the next start', () => worker.starts.length === 2);
+  await proxy.ready();
   await answers(proxy);
 });
 
