@@ -13,6 +13,7 @@ enum catalog_mode { CATALOG_STRIPPED, CATALOG_BUNDLED };
 
 /* All strings are owned; an unset one is NULL. Times are milliseconds, sizes bytes. */
 struct config {
+    char *settings_file;
     int64_t port;
     char *host;
     char *api_key; /* secret */
@@ -30,6 +31,14 @@ struct config {
     int64_t handshake_timeout_ms;
     int64_t rpc_timeout_ms;
     int64_t turn_timeout_ms;
+    int64_t first_event_timeout_ms;
+    int64_t silence_timeout_ms;
+    int64_t heartbeat_ms;
+    int64_t heartbeat_timeout_ms;
+    int64_t recycle_rss_bytes; /* 0: no limit */
+    int64_t recycle_turns;     /* 0: no limit */
+    int64_t input_queue_max_bytes;
+    int64_t auth_poll_ms; /* 0: never */
     int64_t park_ttl_ms;
     int64_t parked_max;
     int64_t idle_ttl_ms;
@@ -52,12 +61,17 @@ struct config {
     int64_t startup_hint;
 };
 
-/* Fills `ret` from the environment. Every wrong setting is named with the reason on `complaints`, and
+/* Fills `ret` from the environment and SETTINGS_FILE. Every wrong setting is named with the reason on `complaints`, and
  * unknown names that look like ours are warned about. Returns how many settings are wrong; `ret` must be
  * freed with config_free in any case. */
 CHECK_RESULT int config_load(struct config *ret, FILE *complaints);
 
 void config_free(struct config *c);
+
+/* Moves what differs in `coming` into `live` and what was there the other way. What can only be set at the start stays, and
+ * on_fixed hears its name. Returns how many settings have changed. */
+size_t config_replace(struct config *live, struct config *coming,
+                      void (*on_fixed)(void *ctx, const char *name), void *ctx);
 
 /* The name of the setting REASONING_SUMMARY, as the worker takes it. */
 const char *config_summary_name(const struct config *c);

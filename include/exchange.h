@@ -24,6 +24,9 @@ struct exchange_options {
 /* The table of exchanges that have not ended. The caller owns the result and frees it when it is empty. */
 struct exchanges *exchanges_new(const struct exchange_options *options);
 void exchanges_free(struct exchanges *all);
+
+/* For what begins from now on, and for the deadlines that are set from now on. */
+void exchanges_configure(struct exchanges *all, const struct exchange_options *options);
 size_t exchanges_count(const struct exchanges *all);
 
 /* Ends every exchange: 503 to those that wait, an error frame to those that stream. */

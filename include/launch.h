@@ -27,6 +27,8 @@ struct launch {
     char **env;
     char *working_dir;
     char *catalog_path; /* NULL: the worker's own catalog is used */
+    char *extra_models; /* for the catalog, with commas; NULL: none */
+    bool pure_chat;     /* nothing but the model can act in a turn, so a turn can be run again */
 };
 
 /* What the settings and the files in CODEX_HOME (an absolute path) come to. */

@@ -17,8 +17,7 @@ struct routes {
     const struct access_key *key;
     struct worker *worker;
     struct exchanges *exchanges;
-    bool no_credentials; /* the upstream would refuse every turn: not ready */
-    bool draining;       /* we are about to stop: not ready, and no new work */
+    bool draining; /* we are about to stop: not ready, and no new work */
 };
 
 /* Answers one request, now or later. */

@@ -39,18 +39,17 @@ struct rpc_handlers {
     void (*on_request)(void *ctx, const json_t *id, const char *method, const json_t *params);
 };
 
-/* `first_id` starts the ids of calls; an id must never be used again by a later incarnation, so the next one
- * starts at rpc_next_id. The caller owns the result. `handlers` must outlive it. */
+/* `first_id` (at least 1) starts the ids of calls; an id must never be used again by a later incarnation. The caller owns the
+ * result. `handlers` must outlive it. */
 struct rpc *rpc_new(struct deadlines *deadlines, uint64_t first_id,
                     const struct rpc_handlers *handlers, void *ctx);
-
-uint64_t rpc_next_id(const struct rpc *rpc);
 
 /* Fails every call with RPC_LOST, in the order in which they were made, and frees. Safe on NULL. New calls made
  * from those callbacks must go elsewhere. */
 void rpc_free(struct rpc *rpc);
 
-/* Sends a request; takes the reference to `params` (NULL: none). */
+/* Sends a request; takes the reference to `params` (NULL: none). An overloaded worker (error -32001) is asked again up to
+ * three times within two seconds, inside the timeout. */
 void rpc_call(struct rpc *rpc, const char *method, json_t *params, uint64_t timeout_ms,
               rpc_reply_fn fn, void *ctx);
 

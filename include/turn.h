@@ -34,7 +34,10 @@ enum turn_outcome {
     TURN_CALLS,       /* the model waits for the results of the calls in `calls` */
     TURN_FAILED,      /* the worker says why in `kind`, `http_status` and `message` */
     TURN_INTERRUPTED, /* by somebody else than us */
-    TURN_TIMED_OUT,   /* no answer of the worker, or no end, by the deadline */
+    TURN_TIMED_OUT,   /* the worker did not answer a call */
+    TURN_UNANSWERED,  /* the model has shown no sign by the deadline for the first */
+    TURN_SILENT,      /* it has, but none for as long as it may be silent */
+    TURN_TOO_LONG,    /* no end by the deadline of the whole turn */
     TURN_LOST         /* the worker went away */
 };
 
@@ -61,7 +64,9 @@ struct turn_events {
 
 struct turns_options {
     uint64_t rpc_timeout_ms;
-    uint64_t turn_timeout_ms;
+    uint64_t turn_timeout_ms;        /* of a whole turn */
+    uint64_t first_event_timeout_ms; /* from turn/start to the first sign of the model */
+    uint64_t silence_timeout_ms;     /* between two signs of it */
     uint64_t park_ttl_ms;
     size_t parked_max; /* the oldest gives way */
     uint64_t idle_ttl_ms;
@@ -89,6 +94,15 @@ bool turns_request(struct turns *turns, const json_t *id, const char *method, co
 
 /* Turns that occupy the worker now; kept ones do not. */
 size_t turns_active(const struct turns *turns);
+
+/* All of which the worker still holds something. */
+size_t turns_count(const struct turns *turns);
+
+/* Runs of the model since turns_new. */
+uint64_t turns_begun(const struct turns *turns);
+
+/* Gives back every kept thread, and keeps none from now on: whoever carries on has the history replayed. */
+void turns_drop_kept(struct turns *turns);
 
 /* Starts a turn and takes the plan's JSON in any case. Returns NULL when no worker is ready. The result is
  * linked: it stays valid until on_end or turn_detach. */

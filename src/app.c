@@ -8,6 +8,7 @@
 #include "file.h"
 #include "launch.h"
 #include "log.h"
+#include "login_watch.h"
 #include "model_stub.h"
 #include "models.h"
 #include "routes.h"
@@ -29,18 +30,21 @@
 #define EXIT_CONFIG 78
 
 struct app {
-    const struct config *config; /* borrowed */
+    struct config *config; /* borrowed; a reload changes what is in it */
     char home[PATH_MAX];
     uv_loop_t loop;
     uv_signal_t sigterm;
     uv_signal_t sigint;
+    uv_signal_t sighup;
     bool stopping;
     struct buf key_text;         /* owned: secret, wiped once it was shown */
     struct access_key *key;      /* owned */
     struct deadlines *deadlines; /* owned */
     struct model_stub *demo;     /* owned; NULL unless it is the source */
-    struct launch launch;        /* owned */
+    enum launch_source source;   /* of the worker at the start */
     struct worker *worker;       /* owned */
+    struct login_watch *login;   /* owned; NULL: nobody looks */
+    bool hint_shown;
     struct exchanges *exchanges; /* owned */
     struct routes routes;
     struct server *server; /* owned */
@@ -104,12 +108,15 @@ static void close_signals(struct app *app)
 {
     uv_close((uv_handle_t *)&app->sigterm, NULL);
     uv_close((uv_handle_t *)&app->sigint, NULL);
+    uv_close((uv_handle_t *)&app->sighup, NULL);
 }
 
 static void on_worker_stopped(void *ctx)
 {
     struct app *app = ctx;
     close_signals(app);
+    login_watch_free(app->login);
+    app->login = NULL;
     model_stub_close(app->demo, NULL, NULL);
     app->demo = NULL;
     uv_stop(&app->loop); /* h2o's own handles would keep it running */
@@ -134,17 +141,7 @@ static void on_signal(uv_signal_t *handle, int number)
     server_drain(app->server, (uint64_t)app->config->drain_ms, on_drained, app);
 }
 
-static void catch_signals(struct app *app)
-{
-    signal(SIGPIPE, SIG_IGN);
-    uv_signal_init(&app->loop, &app->sigterm);
-    uv_signal_init(&app->loop, &app->sigint);
-    app->sigterm.data = app->sigint.data = app;
-    uv_signal_start(&app->sigterm, on_signal, SIGTERM);
-    uv_signal_start(&app->sigint, on_signal, SIGINT);
-}
-
-/* ---- start ---- */
+/* ---- the worker's side ---- */
 
 static int start_demo(struct app *app, int *ret_port)
 {
@@ -157,35 +154,125 @@ static int start_demo(struct app *app, int *ret_port)
     return 0;
 }
 
-static int start_worker_side(struct app *app)
+/* How a worker is to be launched by the settings and the login of now. */
+static int make_launch(struct app *app, struct launch *ret)
 {
     enum launch_source source = launch_find_source(app->config, app->home);
-    int demo_port = 0;
-    if (source == LAUNCH_DEMO) {
-        int rc = start_demo(app, &demo_port);
-        if (rc != 0)
-            return rc;
-    }
-    launch_make(&app->launch, app->config, app->home, source, demo_port);
-    app->worker = worker_new(&app->loop, app->deadlines, app->config, &app->launch);
+    int demo_port = app->demo != NULL ? model_stub_port(app->demo) : 0;
+    int rc = source == LAUNCH_DEMO && app->demo == NULL ? start_demo(app, &demo_port) : 0;
+    if (rc == 0)
+        launch_make(ret, app->config, app->home, source, demo_port);
+    return rc;
+}
+
+static int start_worker_side(struct app *app)
+{
+    struct launch launch;
+    int rc = make_launch(app, &launch);
+    if (rc != 0)
+        return rc;
+    app->source = launch.source;
+    app->worker = worker_new(&app->loop, app->deadlines, app->config, &launch);
     return 0;
 }
 
-static int start_http_side(struct app *app)
+static void recycle(struct app *app, const char *why)
+{
+    struct launch launch;
+    if (!app->stopping && make_launch(app, &launch) == 0)
+        worker_recycle(app->worker, app->config, &launch, why);
+}
+
+static void on_login_changed(void *ctx)
+{
+    recycle(ctx, "login_changed");
+}
+
+static void watch_login(struct app *app)
+{
+    if (app->config->auth_poll_ms == 0)
+        return;
+    char *path = xasprintf("%s/auth.json", app->home);
+    app->login = login_watch_new(&app->loop, path, (uint64_t)app->config->auth_poll_ms,
+                                 on_login_changed, app);
+    free(path);
+}
+
+/* ---- reload: all of it, or nothing ---- */
+
+static struct exchange_options exchange_options(const struct app *app)
 {
     const struct config *c = app->config;
-    const struct exchange_options exchange = {
+    return (struct exchange_options){
         .deadlines = app->deadlines,
         .keepalive_ms = (uint64_t)c->keepalive_ms,
         .write_stall_ms = (uint64_t)c->write_stall_ms,
         .pending_max_bytes = (size_t)c->stream_pending_max_bytes,
     };
+}
+
+static void on_fixed_setting(void *ctx, const char *name)
+{
+    (void)ctx;
+    log_warn("app", "setting_needs_restart", LOG_ID("setting", name));
+}
+
+/* What of the settings was copied elsewhere. */
+static void apply_settings(struct app *app)
+{
+    const struct exchange_options exchange = exchange_options(app);
+    log_set_level((enum log_level)app->config->log_level);
+    exchanges_configure(app->exchanges, &exchange);
+    recycle(app, "reload");
+}
+
+static void reload(struct app *app)
+{
+    struct config coming;
+    int wrong = config_load(&coming, stderr);
+    if (wrong != 0) {
+        log_error("app", "reload_refused", LOG_INT("wrong_settings", wrong));
+    } else {
+        size_t changed = config_replace(app->config, &coming, on_fixed_setting, app);
+        log_info("app", "reloaded", LOG_INT("changed_settings", changed));
+        apply_settings(app);
+    }
+    config_free(&coming);
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    (void)number;
+    struct app *app = handle->data;
+    if (!app->stopping)
+        reload(app);
+}
+
+static void catch_one(struct app *app, uv_signal_t *handle, uv_signal_cb fn, int number)
+{
+    uv_signal_init(&app->loop, handle);
+    handle->data = app;
+    uv_signal_start(handle, fn, number);
+}
+
+static void catch_signals(struct app *app)
+{
+    signal(SIGPIPE, SIG_IGN);
+    catch_one(app, &app->sigterm, on_signal, SIGTERM);
+    catch_one(app, &app->sigint, on_signal, SIGINT);
+    catch_one(app, &app->sighup, on_hangup, SIGHUP);
+}
+
+/* ---- start ---- */
+
+static int start_http_side(struct app *app)
+{
+    const struct config *c = app->config;
+    const struct exchange_options exchange = exchange_options(app);
     app->exchanges = exchanges_new(&exchange);
-    app->routes = (struct routes){ .config = c,
-                                   .key = app->key,
-                                   .worker = app->worker,
-                                   .exchanges = app->exchanges,
-                                   .no_credentials = app->launch.source == LAUNCH_NONE };
+    app->routes = (struct routes){
+        .config = c, .key = app->key, .worker = app->worker, .exchanges = app->exchanges
+    };
     const struct server_options server = {
         .deadlines = app->deadlines,
         .routes = &app->routes,
@@ -208,7 +295,7 @@ static int start_http_side(struct app *app)
 
 static void say_source(const struct app *app)
 {
-    switch (app->launch.source) {
+    switch (app->source) {
     case LAUNCH_DEMO:
         fputs(
             "codex-api: no credentials found: serving the embedded demo model '" CATALOG_DEMO_MODEL
@@ -230,7 +317,7 @@ static void say_source(const struct app *app)
 
 static const char *an_example_model(const struct app *app)
 {
-    if (app->launch.source == LAUNCH_DEMO)
+    if (app->source == LAUNCH_DEMO)
         return CATALOG_DEMO_MODEL;
     return app->config->codex_model != NULL ? app->config->codex_model : "MODEL";
 }
@@ -246,10 +333,9 @@ static char *url_host(const char *host)
 }
 
 /* Once, when the first answer can be had: the lines are there to be pasted. */
-static void on_worker_ready(void *ctx)
+static void show_hint(struct app *app)
 {
-    struct app *app = ctx;
-    worker_on_ready(app->worker, NULL, NULL);
+    app->hint_shown = true;
     if (app->config->startup_hint != 0) {
         const char *key = buf_str(&app->key_text);
         const char *model = an_example_model(app);
@@ -263,6 +349,13 @@ static void on_worker_ready(void *ctx)
                 app->url, key, model);
     }
     wipe_key(app);
+}
+
+static void on_worker_change(void *ctx, bool ready)
+{
+    struct app *app = ctx;
+    if (ready && !app->hint_shown)
+        show_hint(app);
 }
 
 static void say_listening(struct app *app)
@@ -285,9 +378,10 @@ static int start(struct app *app)
         return rc;
     log_info("app", "started", LOG_ID("version", CODEX_API_VERSION),
              LOG_INT("port", server_port(app->server)),
-             LOG_ID("source", launch_source_name(app->launch.source)));
+             LOG_ID("source", launch_source_name(app->source)));
     say_listening(app);
-    worker_on_ready(app->worker, on_worker_ready, app);
+    worker_on_change(app->worker, on_worker_change, app);
+    watch_login(app);
     worker_start(app->worker);
     return 0;
 }
@@ -299,7 +393,7 @@ static int tear_down(struct app *app)
     exchanges_free(app->exchanges);
     worker_free(app->worker);
     model_stub_close(app->demo, NULL, NULL);
-    launch_free(&app->launch);
+    login_watch_free(app->login);
     deadlines_free(app->deadlines);
     uv_run(&app->loop, UV_RUN_DEFAULT);
     return uv_loop_close(&app->loop) == 0 ? 0 : EXIT_SOFTWARE;
@@ -320,7 +414,7 @@ static int run_loop(struct app *app)
     return rc != 0 ? rc : closed;
 }
 
-int app_run(const struct config *config)
+int app_run(struct config *config)
 {
     struct app *app = xcalloc(1, sizeof(*app));
     umask(077); /* also for what the worker writes into its home */

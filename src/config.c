@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "access_key.h"
+#include "settings_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -43,6 +44,9 @@ static const char *const switch_choices[] = { "0", "1", NULL };
 #define BODY_LIMIT_MAX (31 * MIB)
 
 static const struct setting settings[] = {
+    { "SETTINGS_FILE", TEXT, FIELD(settings_file), NULL, 0, 0, NULL,
+      "file with lines NAME=value for settings that the environment does not set; read again on "
+      "SIGHUP" },
     { "PORT", COUNT, FIELD(port), "11435", 0, 65535, NULL,
       "TCP port to listen on; 0 takes a free one" },
     { "PROXY_HOST", TEXT, FIELD(host), "127.0.0.1", 0, 0, NULL,
@@ -79,8 +83,27 @@ static const struct setting settings[] = {
       "a worker that has not answered the handshake by then is replaced" },
     { "WORKER_RPC_TIMEOUT_MS", MILLIS, FIELD(rpc_timeout_ms), "30000", 10, HOUR, NULL,
       "deadline of one request to the worker" },
-    { "WORKER_TURN_TIMEOUT_MS", MILLIS, FIELD(turn_timeout_ms), "600000", 10, 24 * HOUR, NULL,
-      "deadline of one whole turn; 504 or an error frame after it" },
+    { "WORKER_FIRST_EVENT_TIMEOUT_MS", MILLIS, FIELD(first_event_timeout_ms), "300000", 10,
+      24 * HOUR, NULL, "time for the model to begin: a text, a call or a sign of reasoning" },
+    { "WORKER_SILENCE_TIMEOUT_MS", MILLIS, FIELD(silence_timeout_ms), "300000", 10, 24 * HOUR, NULL,
+      "time without any sign of a model that has begun" },
+    { "WORKER_TURN_TIMEOUT_MS", MILLIS, FIELD(turn_timeout_ms), "1800000", 10, 24 * HOUR, NULL,
+      "deadline of one whole turn" },
+    { "WORKER_HEARTBEAT_MS", MILLIS, FIELD(heartbeat_ms), "15000", 0, HOUR, NULL,
+      "how often the worker is asked whether it lives; 0: never" },
+    { "WORKER_HEARTBEAT_TIMEOUT_MS", MILLIS, FIELD(heartbeat_timeout_ms), "10000", 10, HOUR, NULL,
+      "a worker that is silent for this long twice after being asked is replaced" },
+    { "WORKER_RECYCLE_RSS_BYTES", BYTES, FIELD(recycle_rss_bytes), "1073741824", 0,
+      1024 * 1024 * MIB, NULL,
+      "a worker with more resident memory makes way for a fresh one; 0: never" },
+    { "WORKER_RECYCLE_TURNS", COUNT, FIELD(recycle_turns), "0", 0, 1000000000, NULL,
+      "a worker that has begun so many turns makes way for a fresh one; 0: never" },
+    { "WORKER_INPUT_QUEUE_MAX_BYTES", BYTES, FIELD(input_queue_max_bytes), "8388608", KIB, 64 * MIB,
+      NULL, "bytes that the worker has not read yet before it gets no new work" },
+    { "AUTH_POLL_MS", MILLIS, FIELD(auth_poll_ms), "2000", 0, HOUR, NULL,
+      "how often CODEX_HOME/auth.json is looked at: when it has changed, a fresh worker takes "
+      "over; "
+      "0: never" },
     { "WORKER_PARK_TTL_MS", MILLIS, FIELD(park_ttl_ms), "120000", 0, HOUR, NULL,
       "how long a turn waits for the results of its function calls before it is given up; the "
       "history "
@@ -178,10 +201,19 @@ static bool parse_number(const struct setting *s, const char *value, int64_t *re
 }
 
 /* An empty variable is an unset one: compose files and unit files cannot leave one out. */
-static bool load_one(struct config *c, const struct setting *s, FILE *complaints)
+static const char *non_empty(const char *value)
 {
-    const char *value = getenv(s->name);
-    if (value == NULL || *value == '\0')
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
+/* The environment comes before the file, and that before the default. */
+static bool load_one(struct config *c, const struct setting *s, const struct settings_file *file,
+                     FILE *complaints)
+{
+    const char *value = non_empty(getenv(s->name));
+    if (value == NULL)
+        value = non_empty(settings_file_get(file, s->name));
+    if (value == NULL)
         value = s->fallback;
     if (is_text(s)) {
         *text_field(c, s) = value != NULL ? xstrdup(value) : NULL;
@@ -213,6 +245,22 @@ static void warn_unknown(FILE *complaints)
     }
 }
 
+/* In a file of ours every name is meant for us. */
+static int check_file(const struct settings_file *file, FILE *complaints)
+{
+    int wrong = 0;
+    for (size_t i = 0; i < file->count; i++) {
+        const struct settings_line *line = &file->lines[i];
+        bool itself = strcmp(line->name, "SETTINGS_FILE") == 0;
+        if (known(line->name, strlen(line->name)) && !itself)
+            continue;
+        fprintf(complaints, "SETTINGS_FILE: line %u: %s %s\n", line->line, line->name,
+                itself ? "can only be set in the environment" : "is not a setting of codex-api");
+        wrong++;
+    }
+    return wrong;
+}
+
 static int check_together(const struct config *c, FILE *complaints)
 {
     int wrong = 0;
@@ -239,9 +287,15 @@ static int check_together(const struct config *c, FILE *complaints)
 int config_load(struct config *ret, FILE *complaints)
 {
     int wrong = 0;
+    struct settings_file file = { NULL, 0 };
+    const char *path = non_empty(getenv("SETTINGS_FILE"));
     *ret = (struct config){ .port = 0 };
+    if (path != NULL)
+        wrong += settings_file_read(&file, path, complaints);
+    wrong += check_file(&file, complaints);
     for (size_t i = 0; i < SETTING_COUNT; i++)
-        wrong += load_one(ret, &settings[i], complaints) ? 0 : 1;
+        wrong += load_one(ret, &settings[i], &file, complaints) ? 0 : 1;
+    settings_file_free(&file);
     wrong += check_together(ret, complaints);
     warn_unknown(complaints);
     return wrong;
@@ -259,6 +313,69 @@ void config_free(struct config *c)
         free(*field);
         *field = NULL;
     }
+}
+
+/* What was bound, sized or started by them stays as it is until the next start. */
+static const char *const fixed_names[] = {
+    "SETTINGS_FILE",  "PORT",
+    "PROXY_HOST",     "PROXY_API_KEY",
+    "CODEX_HOME",     "DEMO_MODEL",
+    "MAX_BODY_BYTES", "REQUEST_READ_TIMEOUT_MS",
+    "STARTUP_HINT",   "PROXY_API_KEY_FILE",
+    "AUTH_POLL_MS",
+};
+
+static bool is_fixed(const struct setting *s)
+{
+    for (size_t i = 0; i < sizeof(fixed_names) / sizeof(fixed_names[0]); i++)
+        if (strcmp(fixed_names[i], s->name) == 0)
+            return true;
+    return false;
+}
+
+/* Swaps one setting between two configurations. */
+static void swap_one(struct config *a, struct config *b, const struct setting *s)
+{
+    if (is_text(s)) {
+        char *text = *text_field(a, s);
+        *text_field(a, s) = *text_field(b, s);
+        *text_field(b, s) = text;
+    } else {
+        int64_t number = *number_field(a, s);
+        *number_field(a, s) = *number_field(b, s);
+        *number_field(b, s) = number;
+    }
+}
+
+static bool differs(const struct config *a, const struct config *b, const struct setting *s)
+{
+    struct config *x = (struct config *)(uintptr_t)a;
+    struct config *y = (struct config *)(uintptr_t)b;
+    if (!is_text(s))
+        return *number_field(x, s) != *number_field(y, s);
+    const char *before = *text_field(x, s);
+    const char *after = *text_field(y, s);
+    if (before == NULL || after == NULL)
+        return before != after;
+    return strcmp(before, after) != 0;
+}
+
+size_t config_replace(struct config *live, struct config *coming,
+                      void (*on_fixed)(void *ctx, const char *name), void *ctx)
+{
+    size_t changed = 0;
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const struct setting *s = &settings[i];
+        if (!differs(live, coming, s))
+            continue;
+        if (is_fixed(s)) {
+            on_fixed(ctx, s->name);
+            continue;
+        }
+        swap_one(live, coming, s);
+        changed++;
+    }
+    return changed;
 }
 
 const char *config_summary_name(const struct config *c)
@@ -285,6 +402,6 @@ void config_help(FILE *out)
         const struct setting *s = &settings[i];
         fprintf(out, "  %s (default: %s)", s->name, s->fallback != NULL ? s->fallback : "unset");
         print_range(out, s);
-        fprintf(out, "\n      %s\n", s->help);
+        fprintf(out, "%s\n      %s\n", is_fixed(s) ? " (read at the start only)" : "", s->help);
     }
 }

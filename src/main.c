@@ -3,6 +3,7 @@
 #include "chat_request.h"
 #include "config.h"
 #include "json.h"
+#include "sentinel.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -21,7 +22,8 @@ static void print_help(FILE *out)
         "\n"
         "Without an option it serves until SIGTERM or SIGINT, then finishes what is in flight and "
         "exits 0.\n"
-        "A second signal exits at once.\n"
+        "A second signal exits at once. SIGHUP reads SETTINGS_FILE and the keys again and starts a "
+        "fresh worker.\n"
         "  --fields        prints how each field of a chat completion request is treated\n"
         "  --check-config  checks the settings and exits: 0, or 78 with a line for each wrong one\n"
         "\n",
@@ -43,6 +45,8 @@ static int serve_or_check(bool check_only)
 int main(int argc, char **argv)
 {
     const char *option = argc == 2 ? argv[1] : NULL;
+    if (argc == 1 && strcmp(argv[0], SENTINEL_NAME) == 0) /* started so by ourselves alone */
+        return sentinel_main();
     json_setup();
     if (sodium_init() < 0) {
         fputs("codex-api: libsodium cannot be initialised\n", stderr);

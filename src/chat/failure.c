@@ -68,6 +68,24 @@ static const struct failure timed_out = {
     .code = "upstream_timeout",
     .message = "The upstream took too long to answer.",
 };
+static const struct failure unanswered = {
+    .status = 504,
+    .type = "server_error",
+    .code = "first_event_timeout",
+    .message = "The model has not begun to answer in time.",
+};
+static const struct failure silent = {
+    .status = 504,
+    .type = "server_error",
+    .code = "silence_timeout",
+    .message = "The model fell silent in the middle of its answer.",
+};
+static const struct failure too_long = {
+    .status = 504,
+    .type = "server_error",
+    .code = "turn_timeout",
+    .message = "The answer was not complete within the time that this endpoint gives it.",
+};
 static const struct failure worker_lost = {
     .status = 502,
     .type = "server_error",
@@ -163,6 +181,15 @@ const char *failure_finish_reason(const struct turn_end *end, struct api_error *
         return NULL;
     case TURN_TIMED_OUT:
         fill(ret_error, &timed_out);
+        return NULL;
+    case TURN_UNANSWERED:
+        fill(ret_error, &unanswered);
+        return NULL;
+    case TURN_SILENT:
+        fill(ret_error, &silent);
+        return NULL;
+    case TURN_TOO_LONG:
+        fill(ret_error, &too_long);
         return NULL;
     case TURN_LOST:
         fill(ret_error, &worker_lost);

@@ -49,6 +49,11 @@ struct exchanges *exchanges_new(const struct exchange_options *options)
     return all;
 }
 
+void exchanges_configure(struct exchanges *all, const struct exchange_options *options)
+{
+    all->options = *options;
+}
+
 void exchanges_free(struct exchanges *all)
 {
     assert(all == NULL || LIST_EMPTY(&all->list));

@@ -50,13 +50,13 @@ static bool check_ready(const struct routes *routes, struct api_error *error)
         error->retry_after_s = 1;
         return false;
     }
-    if (routes->no_credentials) {
+    if (worker_source(routes->worker) == LAUNCH_NONE) {
         api_error_set(error, 503, "server_error", "upstream_auth", NULL,
                       "This endpoint has no login at its upstream; its operator must log in.");
         error->should_retry = -1;
         return false;
     }
-    if (status.state == SUP_READY)
+    if (worker_ready(routes->worker))
         return true;
     api_error_set(error, 503, "server_error", "worker_not_ready", NULL,
                   "The worker is not ready (%s).", sup_state_name(status.state));
@@ -94,7 +94,7 @@ static bool check_model(const struct routes *routes, const struct chat_request *
 static bool check_room(const struct routes *routes, const struct chat_request *request,
                        struct api_error *error)
 {
-    size_t active = turns_active(worker_turns(routes->worker));
+    size_t active = worker_turns_active(routes->worker);
     if (active + request->choices <= (size_t)routes->config->max_concurrency)
         return true;
     api_error_set(error, 429, "requests", "proxy_queue_full", NULL,

@@ -10,9 +10,9 @@ static json_t *describe(const struct routes *routes, bool ready)
     json_t *body = json_pack(
         "{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I}", "status", ready ? "ok" : "unavailable",
         "worker_state", sup_state_name(s.state), "draining", routes->draining, "credentials",
-        !routes->no_credentials, "restart_streak", (json_int_t)s.restart_streak, "restarts",
-        (json_int_t)s.restarts, "backoff_remaining_ms", (json_int_t)s.backoff_remaining_ms,
-        "worker_uptime_ms", (json_int_t)s.uptime_ms);
+        worker_source(routes->worker) != LAUNCH_NONE, "restart_streak",
+        (json_int_t)s.restart_streak, "restarts", (json_int_t)s.restarts, "backoff_remaining_ms",
+        (json_int_t)s.backoff_remaining_ms, "worker_uptime_ms", (json_int_t)s.uptime_ms);
     json_object_set_new(body, "last_exit_code",
                         s.has_exited ? json_integer((json_int_t)s.last_exit_code) : json_null());
     json_object_set_new(body, "last_exit_signal",
@@ -25,7 +25,8 @@ static json_t *describe(const struct routes *routes, bool ready)
 
 void handle_readyz(struct routes *routes, struct st_h2o_req_t *req)
 {
-    bool ready = worker_ready(routes->worker) && !routes->draining && !routes->no_credentials;
+    bool ready = worker_ready(routes->worker) && !routes->draining &&
+                 worker_source(routes->worker) != LAUNCH_NONE;
     reply_header(req, "cache-control", "no-store");
     reply_json(req, ready ? 200 : 503, describe(routes, ready));
 }

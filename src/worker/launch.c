@@ -175,6 +175,37 @@ enum launch_source launch_find_source(const struct config *config, const char *h
     return config->demo_mode == DEMO_AUTO ? LAUNCH_DEMO : LAUNCH_NONE;
 }
 
+/* ---- can a turn act on anything? ---- */
+
+/* Settings of the worker that give it hands: an operator who uses them has turns that are not to be run twice. */
+static bool gives_tools(const char *toml)
+{
+    static const char *const names[] = { "mcp_servers",   "features",     "tools",
+                                         "web_search",    "agents",       "hooks",
+                                         "notify",        "apps",         "plugins",
+                                         "experimental_", "sandbox_mode", "profile" };
+    for (const char *line = toml; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        line += strspn(line, " \t\r[\"");
+        for (size_t i = 0; i < COUNT(names); i++)
+            if (strncmp(line, names[i], strlen(names[i])) == 0)
+                return true;
+    }
+    return false;
+}
+
+static bool adds_tools(const struct config *config, const char *home)
+{
+    if (config->worker_config != NULL && gives_tools(config->worker_config))
+        return true;
+    char *path = xasprintf("%s/config.toml", home);
+    struct buf text = BUF_INIT;
+    bool found = file_read(path, &text, CONFIG_FILE_MAX) && gives_tools(buf_str(&text));
+    buf_free(&text);
+    free(path);
+    return found;
+}
+
 /* ---- the command line ---- */
 
 /* Takes `entry`; a line of comment is none. */
@@ -311,6 +342,8 @@ void launch_make(struct launch *ret, const struct config *config, const char *ho
     ret->working_dir = xasprintf("%s/workspace", home);
     if (source == LAUNCH_DEMO || config->catalog_mode == CATALOG_STRIPPED)
         ret->catalog_path = xasprintf("%s/model-catalog.json", home);
+    ret->extra_models = config->codex_model != NULL ? xstrdup(config->codex_model) : NULL;
+    ret->pure_chat = !adds_tools(config, home);
     ret->argv = make_argv(ret, config, demo_port);
     ret->env = make_env(ret, config, home);
 }
@@ -327,6 +360,7 @@ void launch_free(struct launch *launch)
     free(launch->file);
     free(launch->working_dir);
     free(launch->catalog_path);
+    free(launch->extra_models);
     free_list(launch->argv);
     free_list(launch->env);
     *launch = (struct launch){ .source = LAUNCH_NONE };

@@ -63,16 +63,23 @@ static void each_entry(struct models *models, const char *list,
     }
 }
 
+void models_configure(struct models *models, const char *extra, const char *aliases)
+{
+    json_decref(models->extra);
+    json_decref(models->aliases);
+    models->extra = json_array();
+    models->aliases = json_object();
+    each_entry(models, extra, add_extra);
+    each_entry(models, aliases, add_alias);
+}
+
 struct models *models_new(const char *extra, const char *aliases, uint64_t rpc_timeout_ms)
 {
     struct models *models = xcalloc(1, sizeof(*models));
     models->rpc_timeout_ms = rpc_timeout_ms;
     models->current = json_array();
-    models->extra = json_array();
-    models->aliases = json_object();
     models->created = clock_wall_ms() / 1000;
-    each_entry(models, extra, add_extra);
-    each_entry(models, aliases, add_alias);
+    models_configure(models, extra, aliases);
     return models;
 }
 

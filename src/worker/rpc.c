@@ -2,12 +2,18 @@
 #include "rpc.h"
 
 #include "deadline.h"
+#include "log.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
 #define METHOD_NOT_FOUND (-32601)
+#define OVERLOADED (-32001) /* the worker's queue is full: the same call may work a moment later */
+#define OVERLOAD_RETRIES_MAX                                                                       \
+    3 /* pauses of 100, 200 and 400 ms, up to twice as long: all inside 2 s */
+#define OVERLOAD_PAUSE_MS 100
 
 /* A call whose answer has not come. */
 struct call {
@@ -15,7 +21,11 @@ struct call {
     struct rpc *rpc; /* borrowed */
     struct deadline deadline;
     uint64_t id;
-    bool unsent; /* could not be written: fails at its deadline, which is now */
+    bool unsent;            /* could not be written: fails at its deadline, which is now */
+    bool pausing;           /* refused by an overloaded worker: sent again at its deadline */
+    unsigned retries;       /* for that reason */
+    uint64_t expires_at_ms; /* loop time */
+    json_t *message;        /* owned: as it was sent */
     rpc_reply_fn fn;
     void *ctx; /* borrowed */
 };
@@ -40,11 +50,6 @@ struct rpc *rpc_new(struct deadlines *deadlines, uint64_t first_id,
     return rpc;
 }
 
-uint64_t rpc_next_id(const struct rpc *rpc)
-{
-    return rpc->next_id;
-}
-
 static void unlink_call(struct call *call)
 {
     struct rpc *rpc = call->rpc;
@@ -57,15 +62,60 @@ static void finish(struct call *call, const struct rpc_reply *reply)
     unlink_call(call);
     rpc_reply_fn fn = call->fn;
     void *ctx = call->ctx;
+    json_decref(call->message);
     free(call);
     fn(ctx, reply);
+}
+
+/* Sends the message. */
+static bool send_message(struct rpc *rpc, const json_t *message)
+{
+    struct buf line = BUF_INIT;
+    json_write(&line, message);
+    buf_putc(&line, '\n');
+    size_t len = line.len;
+    return rpc->handlers->write(rpc->ctx, buf_detach(&line), len);
+}
+
+static void on_call_deadline(struct deadline *d);
+
+/* Under an id of its own each time: an answer to an earlier try is of no interest any more. */
+static void send_call(struct call *call)
+{
+    struct rpc *rpc = call->rpc;
+    uint64_t now_ms = deadlines_now_ms(rpc->deadlines);
+    call->id = rpc->next_id++;
+    call->pausing = false;
+    json_object_set_new(call->message, "id", json_integer((json_int_t)call->id));
+    call->unsent = !send_message(rpc, call->message);
+    uint64_t left_ms = call->expires_at_ms > now_ms ? call->expires_at_ms - now_ms : 0;
+    deadline_set(rpc->deadlines, &call->deadline, call->unsent ? 0 : left_ms, on_call_deadline);
 }
 
 static void on_call_deadline(struct deadline *d)
 {
     struct call *call = deadline_owner(d, struct call, deadline);
+    if (call->pausing) {
+        send_call(call);
+        return;
+    }
     struct rpc_reply reply = { .status = call->unsent ? RPC_LOST : RPC_TIMEOUT };
     finish(call, &reply);
+}
+
+/* Whether a refused call is going to be sent again. */
+static bool retry(struct call *call)
+{
+    if (call->retries == OVERLOAD_RETRIES_MAX)
+        return false;
+    uint32_t pause_ms = (uint32_t)OVERLOAD_PAUSE_MS << call->retries;
+    call->retries++;
+    call->pausing = true;
+    call->id = 0; /* none: ids start at 1 */
+    log_debug("worker", "overloaded", LOG_INT("retries", call->retries));
+    deadline_set(call->rpc->deadlines, &call->deadline, pause_ms + randombytes_uniform(pause_ms),
+                 on_call_deadline);
+    return true;
 }
 
 void rpc_free(struct rpc *rpc)
@@ -81,31 +131,19 @@ void rpc_free(struct rpc *rpc)
     free(rpc);
 }
 
-/* Sends the message and drops the reference to it. */
-static bool send_message(struct rpc *rpc, json_t *message)
-{
-    struct buf line = BUF_INIT;
-    json_write(&line, message);
-    json_decref(message);
-    buf_putc(&line, '\n');
-    size_t len = line.len;
-    return rpc->handlers->write(rpc->ctx, buf_detach(&line), len);
-}
-
 void rpc_call(struct rpc *rpc, const char *method, json_t *params, uint64_t timeout_ms,
               rpc_reply_fn fn, void *ctx)
 {
     struct call *call = xcalloc(1, sizeof(*call));
     call->rpc = rpc;
-    call->id = rpc->next_id++;
     call->fn = fn;
     call->ctx = ctx;
-    TAILQ_INSERT_TAIL(&rpc->calls, call, link);
-    json_t *message = json_pack("{s:I, s:s}", "id", (json_int_t)call->id, "method", method);
+    call->expires_at_ms = deadlines_now_ms(rpc->deadlines) + timeout_ms;
+    call->message = json_pack("{s:i, s:s}", "id", 0, "method", method);
     if (params != NULL)
-        json_object_set_new(message, "params", params);
-    call->unsent = !send_message(rpc, message);
-    deadline_set(rpc->deadlines, &call->deadline, call->unsent ? 0 : timeout_ms, on_call_deadline);
+        json_object_set_new(call->message, "params", params);
+    TAILQ_INSERT_TAIL(&rpc->calls, call, link);
+    send_call(call);
 }
 
 void rpc_cancel(struct rpc *rpc, const void *ctx)
@@ -116,13 +154,21 @@ void rpc_cancel(struct rpc *rpc, const void *ctx)
         if (call->ctx != ctx)
             continue;
         unlink_call(call);
+        json_decref(call->message);
         free(call);
     }
 }
 
+/* Sends a message that nobody answers, and drops the reference to it. */
+static void send_once(struct rpc *rpc, json_t *message)
+{
+    (void)send_message(rpc, message);
+    json_decref(message);
+}
+
 void rpc_notify(struct rpc *rpc, const char *method)
 {
-    (void)send_message(rpc, json_pack("{s:s}", "method", method));
+    send_once(rpc, json_pack("{s:s}", "method", method));
 }
 
 void rpc_answer(struct rpc *rpc, const json_t *id, json_t *result)
@@ -130,7 +176,7 @@ void rpc_answer(struct rpc *rpc, const json_t *id, json_t *result)
     json_t *message = json_object();
     json_object_set_new(message, "id", json_deep_copy(id));
     json_object_set_new(message, "result", result);
-    (void)send_message(rpc, message);
+    send_once(rpc, message);
 }
 
 void rpc_refuse(struct rpc *rpc, const json_t *id, const char *message)
@@ -138,7 +184,7 @@ void rpc_refuse(struct rpc *rpc, const json_t *id, const char *message)
     json_t *answer =
         json_pack("{s:{s:i, s:s}}", "error", "code", METHOD_NOT_FOUND, "message", message);
     json_object_set_new(answer, "id", json_deep_copy(id));
-    (void)send_message(rpc, answer);
+    send_once(rpc, answer);
 }
 
 /* Calls are answered nearly in order, so the search is short. */
@@ -169,6 +215,8 @@ static void receive_answer(struct rpc *rpc, const json_t *message)
         reply = (struct rpc_reply){ .status = RPC_ERROR,
                                     .code = json_int_at(error, "code", 0),
                                     .message = text != NULL ? text : "" };
+        if (reply.code == OVERLOADED && retry(call))
+            return;
     }
     finish(call, &reply);
 }

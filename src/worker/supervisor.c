@@ -1,70 +1,67 @@
-/* The supervisor: keeps one worker process running, ready and spoken to. */
+/* The supervisor: keeps one incarnation of the worker running, ready and spoken to. */
 #include "supervisor.h"
 
+#include "clock.h"
 #include "deadline.h"
 #include "log.h"
-#include "process.h"
-#include "redact.h"
-#include "rpc.h"
+#include "mem.h"
 
-#include <signal.h>
+#include <assert.h>
 #include <sodium.h>
 #include <stdlib.h>
-#include <string.h>
-#include <uv.h>
-
-#define KILL_WAIT_MS 5000     /* for the exit of a killed child before it is given up */
-#define START_STDERR_MAX 8192 /* bytes kept of what a starting worker says */
 
 enum sup_event {
-    EV_START,    /* supervisor_start */
-    EV_STOP,     /* supervisor_stop */
-    EV_PREPARED, /* what a start needs is there */
-    EV_GREETED,  /* the handshake is through */
-    EV_FAILED,   /* preparation, spawn or handshake failed */
-    EV_LOST,     /* the child can serve no more */
-    EV_EXITED,   /* the child was reaped */
+    EV_START,     /* supervisor_start */
+    EV_STOP,      /* supervisor_stop */
+    EV_RECYCLE,   /* supervisor_recycle */
+    EV_PREPARED,  /* what a start needs is there */
+    EV_GREETED,   /* the handshake of the incarnation under way is through */
+    EV_FAILED,    /* preparation or spawn failed */
+    EV_LOST,      /* the current incarnation serves no more */
+    EV_NEXT_LOST, /* the successor came to nothing */
+    EV_ENDED,     /* an incarnation was reaped */
     EV_DEADLINE
 };
 
 struct supervisor {
-    uv_loop_t *loop;             /* borrowed */
+    struct uv_loop_s *loop;      /* borrowed */
     struct deadlines *deadlines; /* borrowed */
     struct supervisor_options options;
     const struct supervisor_hooks *hooks; /* borrowed */
     void *ctx;                            /* borrowed */
     enum sup_state state;
-    bool wanted;              /* up, as told by start and stop; the state is what is */
-    struct deadline deadline; /* its meaning is the state */
-    int stop_signal;          /* in SUP_STOPPING: the last rung of the ladder; 0 is end of input */
-    struct process *process;  /* owned; NULL while none runs */
-    struct rpc *rpc;          /* owned; lives with the process */
-    uint64_t next_rpc_id;     /* ids are never used twice, whatever incarnation */
-    bool greeted;             /* the owner holds our rpc */
+    bool wanted;                 /* up, as told by start and stop; the state is what is */
+    const char *recycle_wanted;  /* static: why; NULL: not wanted */
+    struct deadline deadline;    /* its meaning is the state */
+    struct incarnation *current; /* owned; NULL: none */
+    struct incarnation *next;    /* owned; in SUP_RECYCLING, once it was spawned */
+    struct incarnation *retired[SUP_RETIRED_MAX]; /* owned: on their way out */
+    size_t retired_count;
+    struct rpc *greeting; /* borrowed: the owner is asking the incarnation under way */
     uint64_t starts;
+    uint64_t recycles;
     unsigned streak;
-    uint64_t ready_at_ms;
-    bool has_exited;
-    int64_t exit_code;
-    int exit_signal;
-    const char *reason;      /* static: why the last incarnation ended */
-    bool shook_hands;        /* this incarnation: from then on its stderr may quote users */
-    struct buf start_stderr; /* owned: what this incarnation said before the handshake */
+    const char *reason; /* static: of the last failure */
+    bool crashloop;
+    uint64_t failed_starts_ms[SUP_CRASHLOOP_STARTS]; /* when: a ring */
+    uint64_t failed_starts;
+    struct death deaths[SUP_DEATHS_MAX]; /* a ring */
+    uint64_t death_count;
 };
 
 static void handle(struct supervisor *sup, enum sup_event event);
 
 const char *sup_state_name(enum sup_state state)
 {
-    static const char *const names[] = { "stopped", "preparing", "starting",
-                                         "ready",   "stopping",  "backoff" };
+    static const char *const names[] = { "stopped",   "preparing", "starting", "ready",
+                                         "recycling", "stopping",  "backoff",  "crashloop" };
     return names[state];
 }
 
 static const char *event_name(enum sup_event event)
 {
-    static const char *const names[] = { "start",  "stop", "prepared", "greeted",
-                                         "failed", "lost", "exited",   "deadline" };
+    static const char *const names[] = { "start",  "stop", "recycle",   "prepared", "greeted",
+                                         "failed", "lost", "next_lost", "ended",    "deadline" };
     return names[event];
 }
 
@@ -93,272 +90,243 @@ static void arm(struct supervisor *sup, uint64_t after_ms)
     deadline_set(sup->deadlines, &sup->deadline, after_ms, on_deadline);
 }
 
-/* ---- the child ---- */
+/* ---- the incarnations ---- */
 
-static bool write_to_child(void *ctx, char *bytes, size_t len)
+static void remember_death(struct supervisor *sup, const struct death *death)
 {
-    struct supervisor *sup = ctx;
-    if (sup->process == NULL) {
-        free(bytes);
-        return false;
-    }
-    return process_write(sup->process, bytes, len);
+    sup->deaths[sup->death_count++ % SUP_DEATHS_MAX] = *death;
 }
 
-static void on_notification(void *ctx, const char *method, const json_t *params)
+/* The one whose handshake is under way. */
+static struct incarnation *under_way(const struct supervisor *sup)
 {
-    struct supervisor *sup = ctx;
-    if (sup->greeted)
-        sup->hooks->on_notification(sup->ctx, method, params);
+    return sup->state == SUP_RECYCLING ? sup->next : sup->current;
 }
 
-static void on_request(void *ctx, const json_t *id, const char *method, const json_t *params)
+/* The owner asks no more. */
+static void end_greeting(struct supervisor *sup)
 {
-    struct supervisor *sup = ctx;
-    sup->hooks->on_request(sup->ctx, sup->rpc, id, method, params);
+    struct rpc *rpc = sup->greeting;
+    sup->greeting = NULL;
+    if (rpc != NULL)
+        sup->hooks->cancel_greet(sup->ctx, rpc);
 }
 
-static const struct rpc_handlers rpc_handlers = { write_to_child, on_notification, on_request };
-
-static void on_line(void *ctx, const char *line, size_t len)
+static void on_greet(void *ctx, struct incarnation *inc, struct rpc *rpc, const char *user_agent)
 {
     struct supervisor *sup = ctx;
-    if (len != 0 && !rpc_receive(sup->rpc, line, len))
-        log_warn("worker", "not_json", LOG_INT("bytes", len));
-}
-
-/* Before the handshake there are no prompts and no answers yet, and a worker that does not start tells only here
- * why: so these lines are kept, to be shown if it fails. Later ones may quote users and are only counted. */
-static void on_stderr_line(void *ctx, const char *line, size_t len)
-{
-    struct supervisor *sup = ctx;
-    log_debug("worker", "stderr", LOG_INT("bytes", len));
-    if (sup->shook_hands || sup->start_stderr.len + len > START_STDERR_MAX)
+    if (inc != under_way(sup))
         return;
-    buf_append(&sup->start_stderr, line, len);
-    buf_putc(&sup->start_stderr, '\n');
+    sup->greeting = rpc;
+    sup->hooks->greet(sup->ctx, rpc, user_agent);
 }
 
-/* What the worker wrote before it failed to start, one log line for each of its own. It may quote its configuration. */
-static void log_start_stderr(struct supervisor *sup)
-{
-    redact_log_lines("worker", "start_stderr", sup->start_stderr.data, sup->start_stderr.len);
-    buf_clear(&sup->start_stderr);
-}
-
-static void on_lost(void *ctx, enum process_loss why)
+static void on_lost(void *ctx, struct incarnation *inc)
 {
     struct supervisor *sup = ctx;
-    if (sup->state !=
-        SUP_STOPPING) /* there it is the child doing as told, or what we killed it for */
-        sup->reason = process_loss_name(why);
-    handle(sup, EV_LOST);
+    if (inc == under_way(sup))
+        end_greeting(sup);
+    if (inc == sup->current) {
+        sup->reason = incarnation_reason(inc);
+        handle(sup, EV_LOST);
+    } else if (inc == sup->next) {
+        handle(sup, EV_NEXT_LOST);
+    }
 }
 
-static void on_child_exit(void *ctx, int64_t status, int signal_number)
+static void on_worn(void *ctx, struct incarnation *inc, const char *why)
 {
     struct supervisor *sup = ctx;
-    sup->has_exited = true;
-    sup->exit_code = signal_number == 0 ? status : -1;
-    sup->exit_signal = signal_number;
-    log_info("worker", "exited", LOG_INT("pid", process_pid(sup->process)),
-             LOG_INT("exit_code", sup->exit_code), LOG_INT("signal", signal_number));
-    handle(sup, EV_EXITED);
+    if (inc == sup->current)
+        supervisor_recycle(sup, why);
 }
 
-static const struct process_events process_events = {
-    on_line,
-    on_stderr_line,
-    on_lost,
-    on_child_exit,
+/* Out of whichever place it has. */
+static void forget(struct supervisor *sup, const struct incarnation *inc)
+{
+    if (sup->current == inc)
+        sup->current = NULL;
+    if (sup->next == inc)
+        sup->next = NULL;
+    for (size_t i = 0; i < sup->retired_count; i++)
+        if (sup->retired[i] == inc)
+            sup->retired[i--] = sup->retired[--sup->retired_count];
+}
+
+static void on_ended(void *ctx, struct incarnation *inc, const struct death *death)
+{
+    struct supervisor *sup = ctx;
+    remember_death(sup, death);
+    forget(sup, inc);
+    handle(sup, EV_ENDED);
+}
+
+static const struct incarnation_hooks incarnation_hooks = {
+    .greet = on_greet,
+    .on_lost = on_lost,
+    .on_worn = on_worn,
+    .on_ended = on_ended,
 };
 
-static void on_initialized(void *ctx, const struct rpc_reply *reply)
+/* NULL with the reason set when it cannot be started. */
+static struct incarnation *spawn(struct supervisor *sup)
 {
-    struct supervisor *sup = ctx;
-    if (reply->status == RPC_LOST)
-        return; /* comes from letting the child go: the event for that is on its way */
-    const char *user_agent = json_str_at(reply->result, "userAgent");
-    if (reply->status != RPC_OK || user_agent == NULL) {
-        sup->reason = reply->status == RPC_TIMEOUT ? "handshake_timeout" : "handshake_refused";
-        handle(sup, EV_FAILED);
+    struct incarnation *inc = incarnation_spawn(sup->loop, sup->deadlines, ++sup->starts,
+                                                &sup->options.incarnation, &incarnation_hooks, sup);
+    if (inc != NULL)
+        return inc;
+    const struct death death = { .at_ms = clock_wall_ms(),
+                                 .incarnation = sup->starts,
+                                 .exit_code = -1,
+                                 .reason = "spawn_failed" };
+    sup->reason = death.reason;
+    remember_death(sup, &death);
+    return NULL;
+}
+
+/* Aside it ends by itself. There is room: recycling does not begin without. */
+static void set_aside(struct supervisor *sup, struct incarnation **place)
+{
+    struct incarnation *inc = *place;
+    *place = NULL;
+    if (inc == NULL)
         return;
-    }
-    rpc_notify(sup->rpc, "initialized");
-    sup->greeted = true;
-    sup->shook_hands = true;
-    buf_clear(&sup->start_stderr);
-    sup->hooks->greet(sup->ctx, sup->rpc, user_agent);
+    assert(sup->retired_count < SUP_RETIRED_MAX);
+    sup->retired[sup->retired_count++] = inc;
 }
 
-/* What is never used: not sending it spares the worker the writing and us the parsing. */
-static json_t *unwanted_notifications(void)
-{
-    static const char *const names[] = {
-        "thread/started",
-        "thread/status/changed",
-        "thread/settings/updated",
-        "thread/tokenUsage/updated",
-        "thread/readState/changed",
-        "account/rateLimits/updated",
-        "warning",
-        "configWarning",
-        "deprecationNotice",
-        "mcpServer/startupStatus/updated",
-        "remoteControl/status/changed",
-    };
-    json_t *list = json_array();
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        json_array_append_new(list, json_string(names[i]));
-    return list;
-}
+/* ---- failed starts ---- */
 
-static void send_initialize(struct supervisor *sup)
+/* So many starts have failed in so short a time that waiting will not help. */
+static void note_failed_start(struct supervisor *sup)
 {
-    json_t *params =
-        json_pack("{s:{s:s, s:s, s:s}, s:{s:b, s:o}}", "clientInfo", "name", "codex_api", "title",
-                  "codex-api", "version", CODEX_API_VERSION, "capabilities", "experimentalApi", 1,
-                  "optOutNotificationMethods", unwanted_notifications());
-    rpc_call(sup->rpc, "initialize", params, sup->options.handshake_timeout_ms, on_initialized,
-             sup);
-}
-
-/* False with the reason set when the child cannot be started. */
-static bool spawn(struct supervisor *sup)
-{
-    const struct supervisor_options *o = &sup->options;
-    const struct process_options child = { o->file, o->argv, o->env, o->working_dir };
-    int error = 0;
-    sup->starts++;
-    buf_clear(&sup->start_stderr);
-    sup->shook_hands = false;
-    sup->process = process_spawn(sup->loop, &child, &process_events, sup, &error);
-    if (sup->process == NULL) {
-        char name[32];
-        uv_err_name_r(error, name, sizeof(name));
-        log_error("worker", "spawn_failed", LOG_ID("file", o->file), LOG_ID("error", name));
-        sup->reason = "spawn_failed";
-        return false;
-    }
-    log_info("worker", "started", LOG_INT("pid", process_pid(sup->process)),
-             LOG_INT("restart_count", sup->starts - 1));
-    sup->rpc = rpc_new(sup->deadlines, sup->next_rpc_id, &rpc_handlers, sup);
-    send_initialize(sup);
-    return true;
-}
-
-/* Takes the owner's hold on the worker away, before anything of it is freed. */
-static void part(struct supervisor *sup)
-{
-    if (!sup->greeted)
+    uint64_t now_ms = deadlines_now_ms(sup->deadlines);
+    sup->failed_starts_ms[sup->failed_starts++ % SUP_CRASHLOOP_STARTS] = now_ms;
+    uint64_t first_ms = sup->failed_starts_ms[sup->failed_starts % SUP_CRASHLOOP_STARTS];
+    if (sup->crashloop || sup->failed_starts < SUP_CRASHLOOP_STARTS ||
+        now_ms - first_ms > SUP_CRASHLOOP_WINDOW_MS)
         return;
-    sup->greeted = false;
-    sup->hooks->on_gone(sup->ctx);
+    sup->crashloop = true;
+    log_error("worker", "crashloop", LOG_INT("failed_starts", SUP_CRASHLOOP_STARTS),
+              LOG_ID("reason", sup->reason));
 }
 
-static void let_go(struct supervisor *sup)
+static void note_good_start(struct supervisor *sup)
 {
-    part(sup);
-    struct process *process = sup->process;
-    struct rpc *rpc = sup->rpc;
-    sup->process = NULL;
-    sup->rpc = NULL;
-    if (rpc != NULL)
-        sup->next_rpc_id = rpc_next_id(rpc);
-    rpc_free(rpc);
-    process_release(process);
+    sup->crashloop = false;
+    sup->failed_starts = 0;
+}
+
+static bool waits(enum sup_state state)
+{
+    return state == SUP_BACKOFF || state == SUP_CRASHLOOP;
 }
 
 /* ---- the machine ---- */
 
-/* One rung down: end of input, SIGTERM, SIGKILL; after the last the child is given up. */
-static void descend(struct supervisor *sup)
+/* In a crash loop the pause is as long as it gets. */
+static uint64_t next_pause_ms(struct supervisor *sup)
 {
-    switch (sup->stop_signal) {
-    case 0:
-        sup->stop_signal = SIGTERM;
-        process_kill(sup->process, SIGTERM);
-        arm(sup, sup->options.stop_term_ms);
-        break;
-    case SIGTERM:
-        sup->stop_signal = SIGKILL;
-        process_kill(sup->process, SIGKILL);
-        arm(sup, KILL_WAIT_MS);
-        break;
-    default:
-        log_error("worker", "not_reaped", LOG_INT("pid", process_pid(sup->process)));
-        handle(sup, EV_EXITED);
-        break;
-    }
+    const struct supervisor_options *o = &sup->options;
+    sup->streak++;
+    if (sup->crashloop)
+        return jittered(o->backoff_max_ms);
+    return jittered(supervisor_backoff_ms(sup->streak, o->backoff_initial_ms, o->backoff_max_ms));
+}
+
+static bool serves(enum sup_state state)
+{
+    return state == SUP_READY || state == SUP_RECYCLING;
 }
 
 /* The only function that writes sup->state. Entry work of each state lives here. */
 static void set_state(struct supervisor *sup, enum sup_state next, enum sup_event why)
 {
     enum sup_state last = sup->state;
-    uint64_t pause_ms = 0;
+    uint64_t pause_ms = waits(next) ? next_pause_ms(sup) : 0;
     sup->state = next;
     deadline_clear(sup->deadlines, &sup->deadline);
-    if (next == SUP_BACKOFF) {
-        sup->streak++;
-        pause_ms = jittered(supervisor_backoff_ms(sup->streak, sup->options.backoff_initial_ms,
-                                                  sup->options.backoff_max_ms));
-    }
-    LOG_AT(next == SUP_BACKOFF ? LOG_WARN : LOG_INFO, "worker", "state",
+    LOG_AT(waits(next) ? LOG_WARN : LOG_INFO, "worker", "state",
            LOG_ID("worker_state", sup_state_name(next)), LOG_ID("from", sup_state_name(last)),
-           LOG_ID("on", event_name(why)),
-           LOG_ID("reason", next == SUP_BACKOFF ? sup->reason : NULL),
+           LOG_ID("on", event_name(why)), LOG_ID("reason", waits(next) ? sup->reason : NULL),
            LOG_INT("restart_streak", sup->streak), LOG_INT("backoff_ms", pause_ms));
+    if (serves(last) && !serves(next))
+        sup->hooks->on_change(sup->ctx, false);
     switch (next) {
     case SUP_STOPPED:
         sup->hooks->on_stopped(sup->ctx);
         break;
     case SUP_PREPARING:
-        arm(sup, sup->options.handshake_timeout_ms);
+    case SUP_RECYCLING:
+        arm(sup, sup->options.incarnation.handshake_timeout_ms);
         sup->hooks->prepare(sup->ctx);
         break;
-    case SUP_STARTING:
-        arm(sup, sup->options.handshake_timeout_ms);
-        if (!spawn(sup))
-            handle(sup, EV_FAILED);
+    case SUP_STARTING: /* the incarnation has a deadline for its handshake */
         break;
     case SUP_READY:
-        sup->ready_at_ms = deadlines_now_ms(sup->deadlines);
         arm(sup, sup->options.stable_ms); /* failures are forgiven only after a stable period */
-        sup->hooks->on_ready(sup->ctx, sup->rpc);
         break;
     case SUP_STOPPING:
-        part(sup);
         break;
     case SUP_BACKOFF:
-        log_start_stderr(sup);
+    case SUP_CRASHLOOP:
         arm(sup, pause_ms);
         break;
     }
 }
 
-/* The child is to end politely: it is healthy and we are stopping. */
-static void stop_politely(struct supervisor *sup)
+static void back_off(struct supervisor *sup, enum sup_event why)
 {
-    set_state(sup, SUP_STOPPING, EV_STOP);
-    sup->stop_signal = 0;
-    process_end_input(sup->process);
-    arm(sup, sup->options.stop_eof_ms);
+    set_state(sup, sup->crashloop ? SUP_CRASHLOOP : SUP_BACKOFF, why);
 }
 
-/* The child is of no use any more. Its exit, which tells the code, may have come already. */
-static void put_down(struct supervisor *sup, enum sup_event why)
+/* From now on the current incarnation takes the turns. */
+static void take_over(struct supervisor *sup, enum sup_event why)
 {
-    set_state(sup, SUP_STOPPING, why);
-    sup->stop_signal = SIGKILL;
-    process_kill(sup->process, SIGKILL);
-    arm(sup, KILL_WAIT_MS);
+    note_good_start(sup);
+    sup->greeting = NULL;
+    incarnation_greeted(sup->current);
+    set_state(sup, SUP_READY, why);
+    sup->hooks->on_change(sup->ctx, true);
 }
 
-static void after_exit(struct supervisor *sup, enum sup_event why)
+/* Whether the wish for a fresh incarnation can be granted now; if not it stays. */
+static void recycle_if_wanted(struct supervisor *sup, enum sup_event why)
 {
-    let_go(sup);
-    set_state(sup, sup->wanted ? SUP_BACKOFF : SUP_STOPPED, why);
+    /* Room for the old one, and for a successor that comes to nothing. */
+    if (sup->recycle_wanted == NULL || sup->state != SUP_READY ||
+        sup->retired_count + 2 > SUP_RETIRED_MAX)
+        return;
+    log_info("worker", "recycling", LOG_ID("reason", sup->recycle_wanted));
+    sup->recycle_wanted = NULL;
+    set_state(sup, SUP_RECYCLING, why);
+}
+
+static void stop_all(struct supervisor *sup)
+{
+    if (sup->current != NULL)
+        incarnation_stop(sup->current, "stopped");
+    if (sup->next != NULL)
+        incarnation_stop(sup->next, "stopped");
+    for (size_t i = 0; i < sup->retired_count; i++)
+        incarnation_stop(sup->retired[i], "stopped");
+}
+
+static bool all_ended(const struct supervisor *sup)
+{
+    return sup->current == NULL && sup->next == NULL && sup->retired_count == 0;
+}
+
+/* Down, politely. */
+static void stop(struct supervisor *sup, enum sup_event why)
+{
+    end_greeting(sup);
+    if (all_ended(sup)) {
+        set_state(sup, SUP_STOPPED, why);
+    } else {
+        set_state(sup, SUP_STOPPING, why);
+        stop_all(sup); /* none of them ends within the call */
+    }
 }
 
 static void in_preparing(struct supervisor *sup, enum sup_event event)
@@ -366,19 +334,24 @@ static void in_preparing(struct supervisor *sup, enum sup_event event)
     switch (event) {
     case EV_PREPARED:
         set_state(sup, SUP_STARTING, event);
+        sup->current = spawn(sup);
+        if (sup->current == NULL)
+            handle(sup, EV_FAILED);
         break;
     case EV_DEADLINE:
         sup->hooks->cancel_prepare(sup->ctx);
         sup->reason = "prepare_timeout";
-        set_state(sup, SUP_BACKOFF, event);
+        note_failed_start(sup);
+        back_off(sup, event);
         break;
     case EV_FAILED:
         sup->reason = "prepare_failed";
-        set_state(sup, SUP_BACKOFF, event);
+        note_failed_start(sup);
+        back_off(sup, event);
         break;
     case EV_STOP:
         sup->hooks->cancel_prepare(sup->ctx);
-        set_state(sup, SUP_STOPPED, event);
+        stop(sup, event);
         break;
     default:
         break;
@@ -389,27 +362,19 @@ static void in_starting(struct supervisor *sup, enum sup_event event)
 {
     switch (event) {
     case EV_GREETED:
-        set_state(sup, SUP_READY, event);
+        take_over(sup, event);
+        recycle_if_wanted(sup, event);
         break;
-    case EV_DEADLINE:
-        sup->reason = "handshake_timeout";
-        put_down(sup, event);
-        break;
-    case EV_FAILED:
-        if (sup->process == NULL)
-            set_state(sup, SUP_BACKOFF, event);
-        else
-            put_down(sup, event);
+    case EV_FAILED: /* it could not even be spawned */
+        note_failed_start(sup);
+        back_off(sup, event);
         break;
     case EV_LOST:
-        put_down(sup, event);
-        break;
-    case EV_EXITED:
-        sup->reason = "exited";
-        after_exit(sup, event);
+        note_failed_start(sup);
+        set_state(sup, SUP_STOPPING, event);
         break;
     case EV_STOP:
-        stop_politely(sup);
+        stop(sup, event);
         break;
     default:
         break;
@@ -422,17 +387,90 @@ static void in_ready(struct supervisor *sup, enum sup_event event)
     case EV_DEADLINE:
         sup->streak = 0;
         break;
-    case EV_LOST:
-        put_down(sup, event);
+    case EV_RECYCLE:
+    case EV_ENDED: /* of an old one: there may be room now */
+        recycle_if_wanted(sup, event);
         break;
-    case EV_EXITED:
-        sup->reason = "exited";
-        after_exit(sup, event);
+    case EV_LOST:
+        set_state(sup, SUP_STOPPING, event);
         break;
     case EV_STOP:
-        stop_politely(sup);
+        stop(sup, event);
         break;
     default:
+        break;
+    }
+}
+
+/* The successor comes to nothing: the one that is ready goes on. */
+static void give_up_recycling(struct supervisor *sup, const char *reason, enum sup_event why)
+{
+    log_error("worker", "recycle_failed", LOG_ID("reason", reason));
+    set_aside(sup, &sup->next);
+    sup->hooks->on_recycled(sup->ctx, false);
+    set_state(sup, SUP_READY, why);
+    recycle_if_wanted(sup, why);
+}
+
+static void swap(struct supervisor *sup, enum sup_event why)
+{
+    struct incarnation *old = sup->current;
+    set_aside(sup, &sup->current);
+    sup->current = sup->next;
+    sup->next = NULL;
+    sup->recycles++;
+    sup->hooks->on_recycled(sup->ctx, true);
+    take_over(sup, why);
+    incarnation_retire(old);
+    recycle_if_wanted(sup, why);
+}
+
+/* The one that was ready died, and its successor is on the way already. */
+static void promote_successor(struct supervisor *sup, enum sup_event why)
+{
+    sup->streak++;
+    set_aside(sup, &sup->current);
+    sup->current = sup->next;
+    sup->next = NULL;
+    if (sup->current != NULL) {
+        set_state(sup, SUP_STARTING, why);
+        return;
+    }
+    sup->hooks->cancel_prepare(sup->ctx);
+    set_state(sup, SUP_PREPARING, why);
+}
+
+static void in_recycling(struct supervisor *sup, enum sup_event event)
+{
+    switch (event) {
+    case EV_PREPARED:
+        deadline_clear(sup->deadlines, &sup->deadline);
+        sup->next = spawn(sup);
+        if (sup->next == NULL)
+            give_up_recycling(sup, "spawn_failed", EV_FAILED);
+        break;
+    case EV_GREETED:
+        swap(sup, event);
+        break;
+    case EV_NEXT_LOST:
+        give_up_recycling(sup, incarnation_reason(sup->next), event);
+        break;
+    case EV_FAILED:
+        give_up_recycling(sup, "prepare_failed", event);
+        break;
+    case EV_DEADLINE:
+        sup->hooks->cancel_prepare(sup->ctx);
+        give_up_recycling(sup, "prepare_timeout", event);
+        break;
+    case EV_LOST:
+        promote_successor(sup, event);
+        break;
+    case EV_STOP:
+        if (sup->next == NULL)
+            sup->hooks->cancel_prepare(sup->ctx);
+        stop(sup, event);
+        break;
+    default: /* one more EV_RECYCLE is remembered; EV_ENDED is of an old one */
         break;
     }
 }
@@ -440,13 +478,16 @@ static void in_ready(struct supervisor *sup, enum sup_event event)
 static void in_stopping(struct supervisor *sup, enum sup_event event)
 {
     switch (event) {
-    case EV_EXITED:
-        after_exit(sup, event);
+    case EV_STOP:
+        stop_all(sup);
         break;
-    case EV_DEADLINE:
-        descend(sup);
+    case EV_ENDED:
+        if (sup->wanted && sup->current == NULL)
+            back_off(sup, event);
+        else if (!sup->wanted && all_ended(sup))
+            set_state(sup, SUP_STOPPED, event);
         break;
-    default: /* EV_STOP has set `wanted`; EV_LOST is the child doing as told */
+    default:
         break;
     }
 }
@@ -469,21 +510,25 @@ static void handle(struct supervisor *sup, enum sup_event event)
     case SUP_READY:
         in_ready(sup, event);
         break;
+    case SUP_RECYCLING:
+        in_recycling(sup, event);
+        break;
     case SUP_STOPPING:
         in_stopping(sup, event);
         break;
     case SUP_BACKOFF:
+    case SUP_CRASHLOOP:
         if (event == EV_DEADLINE)
             set_state(sup, SUP_PREPARING, event);
         else if (event == EV_STOP)
-            set_state(sup, SUP_STOPPED, event);
+            stop(sup, event);
         break;
     }
 }
 
 /* ---- public ---- */
 
-struct supervisor *supervisor_new(uv_loop_t *loop, struct deadlines *deadlines,
+struct supervisor *supervisor_new(struct uv_loop_s *loop, struct deadlines *deadlines,
                                   const struct supervisor_options *options,
                                   const struct supervisor_hooks *hooks, void *ctx)
 {
@@ -493,8 +538,12 @@ struct supervisor *supervisor_new(uv_loop_t *loop, struct deadlines *deadlines,
     sup->options = *options;
     sup->hooks = hooks;
     sup->ctx = ctx;
-    sup->next_rpc_id = 1;
     return sup;
+}
+
+void supervisor_set_options(struct supervisor *sup, const struct supervisor_options *options)
+{
+    sup->options = *options;
 }
 
 void supervisor_start(struct supervisor *sup)
@@ -510,14 +559,25 @@ void supervisor_prepared(struct supervisor *sup, bool ok)
 
 void supervisor_greeted(struct supervisor *sup, bool ok)
 {
-    if (!ok)
-        sup->reason = "greeting_failed";
-    handle(sup, ok ? EV_GREETED : EV_FAILED);
+    struct incarnation *inc = under_way(sup);
+    if (sup->greeting == NULL || inc == NULL)
+        return;
+    if (ok)
+        handle(sup, EV_GREETED);
+    else
+        incarnation_kill(inc, "greeting_failed");
+}
+
+void supervisor_recycle(struct supervisor *sup, const char *why)
+{
+    sup->recycle_wanted = why;
+    handle(sup, EV_RECYCLE);
 }
 
 void supervisor_stop(struct supervisor *sup)
 {
     sup->wanted = false;
+    sup->recycle_wanted = NULL;
     handle(sup, EV_STOP);
 }
 
@@ -525,26 +585,66 @@ void supervisor_free(struct supervisor *sup)
 {
     if (sup == NULL)
         return;
-    let_go(sup);
+    end_greeting(sup);
+    incarnation_free(sup->current);
+    incarnation_free(sup->next);
+    for (size_t i = 0; i < sup->retired_count; i++)
+        incarnation_free(sup->retired[i]);
     deadline_clear(sup->deadlines, &sup->deadline);
-    buf_free(&sup->start_stderr);
     free(sup);
+}
+
+struct turns *supervisor_turns(struct supervisor *sup)
+{
+    return sup->current != NULL ? incarnation_turns(sup->current) : NULL;
+}
+
+size_t supervisor_active(const struct supervisor *sup)
+{
+    size_t active = sup->current != NULL ? incarnation_active(sup->current) : 0;
+    for (size_t i = 0; i < sup->retired_count; i++)
+        active += incarnation_active(sup->retired[i]);
+    return active;
+}
+
+const struct death *supervisor_death(const struct supervisor *sup, size_t i)
+{
+    if (i >= SUP_DEATHS_MAX || i >= sup->death_count)
+        return NULL;
+    return &sup->deaths[(sup->death_count - 1 - i) % SUP_DEATHS_MAX];
+}
+
+/* The last one that was a process. */
+static const struct death *last_exit(const struct supervisor *sup)
+{
+    const struct death *death = NULL;
+    for (size_t i = 0; (death = supervisor_death(sup, i)) != NULL; i++)
+        if (death->pid != 0)
+            return death;
+    return NULL;
 }
 
 void supervisor_status(const struct supervisor *sup, struct supervisor_status *ret)
 {
     uint64_t now_ms = deadlines_now_ms(sup->deadlines);
-    bool waiting = sup->state == SUP_BACKOFF && sup->deadline.at_ms > now_ms;
+    bool waiting = waits(sup->state) && sup->deadline.at_ms > now_ms;
+    const struct death *exit = last_exit(sup);
+    const struct incarnation *inc = sup->current;
     *ret = (struct supervisor_status){
         .state = sup->state,
-        .pid = sup->process != NULL ? process_pid(sup->process) : 0,
+        .pid = inc != NULL ? incarnation_pid(inc) : 0,
         .restarts = sup->starts > 1 ? sup->starts - 1 : 0,
+        .recycles = sup->recycles,
         .restart_streak = sup->streak,
-        .has_exited = sup->has_exited,
-        .last_exit_code = sup->exit_code,
-        .last_exit_signal = sup->exit_signal,
+        .has_exited = exit != NULL,
+        .last_exit_code = exit != NULL ? exit->exit_code : 0,
+        .last_exit_signal = exit != NULL ? exit->signal : 0,
         .last_reason = sup->reason,
+        .crashloop = sup->crashloop,
+        .retired = (unsigned)sup->retired_count,
         .backoff_remaining_ms = waiting ? sup->deadline.at_ms - now_ms : 0,
-        .uptime_ms = sup->state == SUP_READY ? now_ms - sup->ready_at_ms : 0,
+        .uptime_ms = inc != NULL && serves(sup->state) ? incarnation_uptime_ms(inc) : 0,
+        .input_queue_bytes = inc != NULL ? incarnation_input_queue(inc) : 0,
+        .rss_bytes = inc != NULL ? incarnation_rss_bytes(inc) : 0,
     };
 }

@@ -41,6 +41,9 @@ struct turn {
     void *owner;                      /* linked; NULL once detached */
     struct turn_plan plan;            /* owned: what was not sent yet */
     struct deadline deadline;         /* its meaning is the state */
+    uint64_t ends_at_ms;              /* loop time: the deadline of the whole turn */
+    uint64_t heard_at_ms;             /* loop time: the model's last sign, or when it was asked */
+    bool heard;                       /* it has shown one */
     char thread_id[OUTPUT_ID_MAX];
     char turn_id[OUTPUT_ID_MAX];
     struct output output;
@@ -56,6 +59,8 @@ struct turns {
     struct deadlines *deadlines; /* borrowed */
     struct rpc *rpc;             /* borrowed; NULL while no worker is ready */
     struct turns_options options;
+    uint64_t begun;
+    bool keeps_none;                    /* no thread is kept any more */
     struct turn_list all;               /* owned, oldest first */
     struct turn_list kept;              /* linked: parked and idle, the one kept longest first */
     struct turn *by_thread[TABLE_SIZE]; /* linked: turns whose thread is known */
@@ -169,6 +174,56 @@ static void describe_error(const json_t *error, struct turn_end *ret)
     }
 }
 
+/* ---- the model's signs of life ---- */
+
+static void on_deadline(struct deadline *d);
+
+static uint64_t now_ms_of(const struct turn *t)
+{
+    return deadlines_now_ms(t->turns->deadlines);
+}
+
+/* Which deadline of a run is over, or how long until the next one. */
+static bool overdue(const struct turn *t, enum turn_outcome *ret_outcome, uint64_t *ret_left_ms)
+{
+    const struct turns_options *o = &t->turns->options;
+    uint64_t now_ms = now_ms_of(t);
+    uint64_t next_ms =
+        t->heard_at_ms + (t->heard ? o->silence_timeout_ms : o->first_event_timeout_ms);
+    *ret_outcome = t->heard ? TURN_SILENT : TURN_UNANSWERED;
+    if (t->ends_at_ms <= next_ms) {
+        next_ms = t->ends_at_ms;
+        *ret_outcome = TURN_TOO_LONG;
+    }
+    *ret_left_ms = next_ms > now_ms ? next_ms - now_ms : 0;
+    return *ret_left_ms == 0;
+}
+
+/* One deadline for all three: a sign of life only notes its time, as there may be thousands a second. */
+static void arm_run(struct turn *t)
+{
+    enum turn_outcome outcome = TURN_TOO_LONG;
+    uint64_t left_ms = 0;
+    (void)overdue(t, &outcome, &left_ms);
+    deadline_set(t->turns->deadlines, &t->deadline, left_ms, on_deadline);
+}
+
+static void note_sign(struct turn *t)
+{
+    t->heard_at_ms = now_ms_of(t);
+    t->heard = true;
+}
+
+/* The worker's own words about a turn are none of the model's: the turn has begun, the user's message has gone in,
+ * a lost upstream is tried again. */
+static bool is_sign(const char *method, const json_t *params)
+{
+    const char *type = json_str_at(params, "item.type");
+    if (strcmp(method, "turn/started") == 0 || strcmp(method, "error") == 0)
+        return false;
+    return type == NULL || strcmp(type, "userMessage") != 0;
+}
+
 static void give_failure(struct turn *t, const json_t *error)
 {
     struct turn_end end = { .outcome = TURN_FAILED };
@@ -270,6 +325,8 @@ static void end_run(struct turn *t, struct turn_end *end, enum turn_state kept_a
                     enum turn_state else_as)
 {
     give_end(t, end);
+    if (t->turns->keeps_none)
+        unkeep(t);
     set_state(t, t->kept ? kept_as : else_as);
 }
 
@@ -343,6 +400,8 @@ static void bound_kept(struct turns *turns, enum turn_state state, size_t most)
 static void on_deadline(struct deadline *d)
 {
     struct turn *t = deadline_owner(d, struct turn, deadline);
+    enum turn_outcome outcome = TURN_TOO_LONG;
+    uint64_t left_ms = 0;
     switch (t->state) {
     case TURN_INTERRUPTING:
         log_warn("worker", "interrupt_ignored", LOG_ID("thread_id", t->thread_id));
@@ -353,11 +412,15 @@ static void on_deadline(struct deadline *d)
         drop_kept(t);
         break;
     case TURN_RUNNING:
-        give_outcome(t, TURN_TIMED_OUT);
+        if (!overdue(t, &outcome, &left_ms)) {
+            arm_run(t);
+            break;
+        }
+        give_outcome(t, outcome);
         set_state(t, TURN_INTERRUPTING);
         break;
     default: /* the answer to the call under way finds nobody and takes the way out */
-        give_outcome(t, TURN_TIMED_OUT);
+        give_outcome(t, TURN_TOO_LONG);
         break;
     }
 }
@@ -386,6 +449,9 @@ static void set_state(struct turn *t, enum turn_state next)
         call(t, "turn/start", params, on_started);
         break;
     case TURN_RUNNING:
+        if (!t->heard)
+            t->heard_at_ms = now_ms_of(t);
+        arm_run(t);
         break;
     case TURN_PARKED:
         deadline_set(turns->deadlines, &t->deadline, turns->options.park_ttl_ms, on_deadline);
@@ -462,6 +528,8 @@ bool turns_notification(struct turns *turns, const char *method, const json_t *p
         on_turn_completed(t, params);
         return true;
     }
+    if (is_sign(method, params))
+        note_sign(t);
     (void)output_note(&t->output, method, params);
     park_if_waiting(t);
     return true;
@@ -573,9 +641,37 @@ size_t turns_active(const struct turns *turns)
     return count;
 }
 
+size_t turns_count(const struct turns *turns)
+{
+    size_t count = 0;
+    const struct turn *t = NULL;
+    TAILQ_FOREACH(t, &turns->all, link)
+    {
+        count++;
+    }
+    return count;
+}
+
+uint64_t turns_begun(const struct turns *turns)
+{
+    return turns->begun;
+}
+
+void turns_drop_kept(struct turns *turns)
+{
+    struct turn *t = NULL;
+    turns->keeps_none = true;
+    while ((t = TAILQ_FIRST(&turns->kept)) != NULL)
+        drop_kept(t);
+}
+
+/* A run of the model begins: the deadline of the whole, until it runs. */
 static void arm_turn(struct turn *t)
 {
     struct turns *turns = t->turns;
+    turns->begun++;
+    t->heard = false;
+    t->ends_at_ms = now_ms_of(t) + turns->options.turn_timeout_ms;
     deadline_set(turns->deadlines, &t->deadline, turns->options.turn_timeout_ms, on_deadline);
 }
 
