@@ -2,6 +2,7 @@
 #include "app.h"
 
 #include "access_key.h"
+#include "admission.h"
 #include "config.h"
 #include "deadline.h"
 #include "exchange.h"
@@ -41,6 +42,7 @@ struct app {
     struct model_stub *demo;     /* owned; NULL unless it is the source */
     struct launch launch;        /* owned */
     struct worker *worker;       /* owned */
+    struct admission *admission; /* owned */
     struct exchanges *exchanges; /* owned */
     struct routes routes;
     struct server *server; /* owned */
@@ -171,11 +173,24 @@ static int start_worker_side(struct app *app)
     return 0;
 }
 
+static void make_admission(struct app *app)
+{
+    const struct admission_options options = {
+        .deadlines = app->deadlines,
+        .concurrency = (size_t)app->config->max_concurrency,
+        .queue_max = (size_t)app->config->queue_max,
+        .queue_timeout_ms = (uint64_t)app->config->queue_timeout_ms,
+    };
+    app->admission = admission_new(&options);
+}
+
 static int start_http_side(struct app *app)
 {
     const struct config *c = app->config;
+    make_admission(app);
     const struct exchange_options exchange = {
         .deadlines = app->deadlines,
+        .admission = app->admission,
         .keepalive_ms = (uint64_t)c->keepalive_ms,
         .write_stall_ms = (uint64_t)c->write_stall_ms,
         .pending_max_bytes = (size_t)c->stream_pending_max_bytes,
@@ -185,6 +200,7 @@ static int start_http_side(struct app *app)
                                    .key = app->key,
                                    .worker = app->worker,
                                    .exchanges = app->exchanges,
+                                   .admission = app->admission,
                                    .no_credentials = app->launch.source == LAUNCH_NONE };
     const struct server_options server = {
         .deadlines = app->deadlines,
@@ -265,6 +281,12 @@ static void on_worker_ready(void *ctx)
     wipe_key(app);
 }
 
+static void on_worker_change(void *ctx, bool ready)
+{
+    struct app *app = ctx;
+    admission_open(app->admission, ready);
+}
+
 static void say_listening(struct app *app)
 {
     char *host = url_host(app->config->host);
@@ -288,6 +310,7 @@ static int start(struct app *app)
              LOG_ID("source", launch_source_name(app->launch.source)));
     say_listening(app);
     worker_on_ready(app->worker, on_worker_ready, app);
+    worker_on_change(app->worker, on_worker_change, app);
     worker_start(app->worker);
     return 0;
 }
@@ -297,7 +320,9 @@ static int tear_down(struct app *app)
 {
     server_free(app->server);
     exchanges_free(app->exchanges);
-    worker_free(app->worker);
+    worker_free(
+        app->worker); /* tells of the worker's end: after it, nobody opens or closes the gate */
+    admission_free(app->admission);
     model_stub_close(app->demo, NULL, NULL);
     launch_free(&app->launch);
     deadlines_free(app->deadlines);

@@ -1,6 +1,7 @@
 /* One chat completion on one HTTP request. */
 #include "exchange.h"
 
+#include "admission.h"
 #include "chat.h"
 #include "chat_request.h"
 #include "conversation.h"
@@ -27,11 +28,15 @@ struct exchange {
     h2o_generator_t super; /* first member: h2o hands this pointer back */
     struct exchanges *all; /* borrowed; NULL once released */
     LIST_ENTRY(exchange) link;
-    h2o_req_t *req;      /* borrowed: outlives us, as we lie in its pool */
-    struct reqctx *rc;   /* borrowed */
-    struct chat *chat;   /* owned; NULL once the client left */
-    struct watch *watch; /* owned; frees itself in its close callback */
-    struct buf sending;  /* owned: in flight, must stay put until h2o asks for more */
+    h2o_req_t *req;    /* borrowed: outlives us, as we lie in its pool */
+    struct reqctx *rc; /* borrowed */
+    struct chat *chat; /* owned; NULL once the client left */
+    struct ticket ticket;
+    struct turns *turns;               /* borrowed */
+    struct turn_plan plan;             /* owned, until the chat begins */
+    struct conversation *conversation; /* owned, until the chat begins */
+    struct watch *watch;               /* owned; frees itself in its close callback */
+    struct buf sending;                /* owned: in flight, must stay put until h2o asks for more */
     struct deadline keepalive;
     struct deadline stall;
     bool stream;
@@ -73,8 +78,11 @@ static void release(struct exchange *x)
     all->count--;
     deadline_clear(all->options.deadlines, &x->keepalive);
     deadline_clear(all->options.deadlines, &x->stall);
+    admission_leave(&x->ticket);
     chat_free(x->chat);
     x->chat = NULL;
+    turn_plan_free(&x->plan);
+    conversation_free(x->conversation);
     watch_free(x->watch);
     buf_free(&x->sending);
 }
@@ -117,6 +125,7 @@ static void abandon(struct exchange *x, const char *why)
     x->done = true;
     x->abandoned = true;
     x->rc->outcome = why;
+    admission_leave(&x->ticket);
     chat_free(x->chat);
     x->chat = NULL;
     deadline_clear(x->all->options.deadlines, &x->keepalive);
@@ -241,6 +250,8 @@ static void on_keepalive(struct deadline *d)
 static void on_chat_output(void *ctx)
 {
     struct exchange *x = ctx;
+    if (chat_state(x->chat) >= CHAT_ENDED)
+        admission_leave(&x->ticket); /* however long the client takes to read the rest */
     if (x->inflight && x->stream && !x->done &&
         chat_pending(x->chat) > x->all->options.pending_max_bytes) {
         cut_off(x, "slow_client");
@@ -249,16 +260,90 @@ static void on_chat_output(void *ctx)
     flush(x);
 }
 
+/* ---- admission ---- */
+
+static void refuse(struct exchange *x, const struct api_error *error)
+{
+    x->done = true;
+    x->rc->error_code = error->code;
+    admission_leave(&x->ticket);
+    reply_error(x->req, error);
+}
+
+static void refuse_no_worker(struct exchange *x)
+{
+    struct api_error error;
+    api_error_set(&error, 503, "server_error", "worker_not_ready", NULL,
+                  "The worker is not ready.");
+    error.retry_after_s = admission_retry_after_s(x->all->options.admission);
+    refuse(x, &error);
+}
+
+static void refuse_full(struct exchange *x)
+{
+    struct api_error error;
+    if (!admission_is_open(x->all->options.admission)) {
+        refuse_no_worker(x);
+        return;
+    }
+    api_error_set(&error, 429, "requests", "proxy_queue_full", NULL,
+                  "This endpoint is busy: all of its turns are taken, and no more requests may "
+                  "wait for one.");
+    error.retry_after_s = admission_retry_after_s(x->all->options.admission);
+    refuse(x, &error);
+}
+
+static void refuse_too_big(struct exchange *x)
+{
+    struct api_error error;
+    api_error_bad(&error, "invalid_value", "n",
+                  "Invalid 'n': more choices than this endpoint runs turns at once.");
+    refuse(x, &error);
+}
+
+static void begin(struct exchange *x)
+{
+    struct conversation *conversation = x->conversation;
+    x->conversation = NULL;
+    x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    if (chat_begin(x->chat, x->turns, &x->plan, conversation))
+        arm_keepalive(x);
+    else
+        refuse_no_worker(x);
+}
+
+static void on_admitted(struct ticket *ticket)
+{
+    begin(ticket_owner(ticket, struct exchange, ticket));
+}
+
+/* By the chat, for a stream that has begun is told in a frame. */
+static void on_expired(struct ticket *ticket)
+{
+    struct exchange *x = ticket_owner(ticket, struct exchange, ticket);
+    struct api_error error;
+    x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    api_error_set(&error, 503, "server_error", "queue_timeout", NULL,
+                  "No turn became free in the time that a request may wait for one.");
+    error.retry_after_s = admission_retry_after_s(x->all->options.admission);
+    chat_abort(x->chat, &error);
+}
+
+static const struct ticket_events ticket_events = { on_admitted, on_expired };
+
 /* ---- public ---- */
 
 static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
-                                     const struct chat_options *chat)
+                                     const struct chat_options *chat, const char *principal)
 {
     struct exchange *x = h2o_mem_alloc_shared(&req->pool, sizeof(*x), on_dispose);
     *x = (struct exchange){ .super = { .proceed = on_proceed, .stop = on_stop },
                             .all = all,
                             .req = req,
                             .rc = reqctx_of(req),
+                            .ticket = { .events = &ticket_events,
+                                        .principal = principal,
+                                        .weight = chat->request->choices },
                             .stream = chat->request->stream };
     LIST_INSERT_HEAD(&all->list, x, link);
     all->count++;
@@ -266,32 +351,36 @@ static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
     return x;
 }
 
-static void refuse(struct exchange *x, const char *code, const char *message)
-{
-    struct api_error error;
-    api_error_set(&error, 503, "server_error", code, NULL, "%s", message);
-    error.retry_after_s = 1;
-    x->done = true;
-    x->rc->error_code = code;
-    reply_error(x->req, &error);
-}
-
 void exchange_run(struct exchanges *all, h2o_req_t *req, const struct chat_options *chat,
-                  struct turns *turns, struct turn_plan *plan, struct conversation *conversation)
+                  const char *principal, struct turns *turns, struct turn_plan *plan,
+                  struct conversation *conversation)
 {
-    struct exchange *x = exchange_new(all, req, chat);
+    struct exchange *x = exchange_new(all, req, chat, principal);
+    x->turns = turns;
+    x->plan = *plan;
+    x->conversation = conversation;
     x->watch = watch_new(req, on_client_left, x);
     if (x->watch == NULL) { /* out of descriptors: nobody could end this one */
-        turn_plan_free(plan);
-        conversation_free(conversation);
-        refuse(x, "server_overloaded", "The server is out of resources.");
+        struct api_error error;
+        api_error_set(&error, 503, "server_error", "server_overloaded", NULL,
+                      "The server is out of resources.");
+        error.retry_after_s = 1;
+        refuse(x, &error);
         return;
     }
-    if (!chat_begin(x->chat, turns, plan, conversation)) {
-        refuse(x, "worker_not_ready", "The worker is not ready.");
-        return;
+    switch (admission_enter(all->options.admission, &x->ticket)) {
+    case ADMISSION_RUNS:
+        begin(x);
+        break;
+    case ADMISSION_WAITS:
+        break;
+    case ADMISSION_FULL:
+        refuse_full(x);
+        break;
+    case ADMISSION_TOO_BIG:
+        refuse_too_big(x);
+        break;
     }
-    arm_keepalive(x);
 }
 
 /* Ending an exchange may release it, so the list is read anew after each. */

@@ -24,8 +24,10 @@ struct worker {
     struct catalog_job *catalog_job; /* linked; frees itself */
     struct rpc *rpc;                 /* borrowed from greet to gone */
     char codex_version[VERSION_MAX];
-    void (*on_ready)(void *ctx); /* NULL: nobody asks */
-    void *on_ready_ctx;          /* borrowed */
+    void (*on_ready)(void *ctx);              /* NULL: nobody asks */
+    void *on_ready_ctx;                       /* borrowed */
+    void (*on_change)(void *ctx, bool ready); /* NULL: nobody asks */
+    void *on_change_ctx;                      /* borrowed */
     void (*on_stopped)(void *ctx);
     void *on_stopped_ctx; /* borrowed */
 };
@@ -80,12 +82,19 @@ static void greet(void *ctx, struct rpc *rpc, const char *user_agent)
     models_refresh(worker->models, rpc, on_models, worker);
 }
 
+static void tell_change(struct worker *worker, bool ready)
+{
+    if (worker->on_change != NULL)
+        worker->on_change(worker->on_change_ctx, ready);
+}
+
 static void on_ready(void *ctx, struct rpc *rpc)
 {
     struct worker *worker = ctx;
     log_info("worker", "ready", LOG_ID("version", worker->codex_version),
              LOG_ID("source", launch_source_name(worker->launch->source)));
     turns_worker_ready(worker->turns, rpc);
+    tell_change(worker, true);
     if (worker->on_ready != NULL)
         worker->on_ready(worker->on_ready_ctx);
 }
@@ -93,6 +102,7 @@ static void on_ready(void *ctx, struct rpc *rpc)
 static void on_gone(void *ctx)
 {
     struct worker *worker = ctx;
+    tell_change(worker, false);
     models_cancel(worker->models, worker->rpc);
     turns_worker_gone(worker->turns);
     worker->rpc = NULL;
@@ -189,6 +199,12 @@ void worker_on_ready(struct worker *worker, void (*fn)(void *ctx), void *ctx)
 {
     worker->on_ready = fn;
     worker->on_ready_ctx = ctx;
+}
+
+void worker_on_change(struct worker *worker, void (*fn)(void *ctx, bool ready), void *ctx)
+{
+    worker->on_change = fn;
+    worker->on_change_ctx = ctx;
 }
 
 void worker_stop(struct worker *worker, void (*on_stopped)(void *ctx), void *ctx)
