@@ -1,5 +1,8 @@
 /* One chat completion: the events of its turns in, the bytes of its answer out. Knows no HTTP.
  *
+ *       lost
+ *       |  ^
+ *       v  |
  *     waiting -> streaming -> ended
  *        |           |
  *        +-> failed  +-> ended, with an error frame and no [DONE]
@@ -22,7 +25,8 @@ struct turn_plan;
 struct turns;
 
 enum chat_state {
-    CHAT_WAITING,   /* nothing may be sent yet: the HTTP status is open */
+    CHAT_WAITING, /* nothing may be sent yet: the HTTP status is open */
+    CHAT_LOST,    /* the worker went away before anything was sent: it waits for chat_begin again */
     CHAT_STREAMING, /* a stream that has begun */
     CHAT_ENDED,     /* what is left to pull is the rest */
     CHAT_FAILED     /* before anything was sent: answer with chat_error */
@@ -34,16 +38,19 @@ struct chat_options {
     const char *fingerprint;            /* system_fingerprint; copied */
     int64_t created;                    /* unix seconds */
     size_t completion_max_bytes;        /* of an answer that is collected */
+    bool runs_again;                    /* once, when its worker is lost before anything was sent */
 };
 
 /* `on_output` is called when there is something new to pull, or the state has changed; it may chat_free. It is never
  * called from chat_new, chat_begin or chat_pull. The caller owns the result. */
 struct chat *chat_new(const struct chat_options *options, void (*on_output)(void *ctx), void *ctx);
 
-/* Runs the plan, once for each choice; takes it and the conversation that was made from it. One choice carries on a thread
- * that knows the conversation, if there is one. False when no worker is ready: the chat is to be freed. */
-CHECK_RESULT bool chat_begin(struct chat *chat, struct turns *turns, struct turn_plan *plan,
-                             struct conversation *conversation);
+/* The plan and the conversation that was made from it: what chat_begin runs. Takes both, once. */
+void chat_set_plan(struct chat *chat, struct turn_plan *plan, struct conversation *conversation);
+
+/* Runs the plan, once for each choice; also again in CHAT_LOST. One choice carries on a thread that knows the
+ * conversation, if there is one. `turns` may be NULL. False when no worker is ready: the chat is to be freed. */
+CHECK_RESULT bool chat_begin(struct chat *chat, struct turns *turns);
 
 enum chat_state chat_state(const struct chat *chat);
 

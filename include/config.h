@@ -28,6 +28,8 @@ struct config {
     int64_t catalog_mode; /* enum catalog_mode */
     int64_t demo_mode;    /* enum demo_mode */
     int64_t max_concurrency;
+    int64_t queue_max;
+    int64_t queue_timeout_ms;
     int64_t handshake_timeout_ms;
     int64_t rpc_timeout_ms;
     int64_t turn_timeout_ms;

@@ -6,16 +6,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct admission;
 struct chat_options;
 struct conversation;
 struct deadlines;
 struct exchanges;
 struct st_h2o_req_t;
 struct turn_plan;
-struct turns;
+struct worker;
 
 struct exchange_options {
     struct deadlines *deadlines; /* borrowed */
+    struct admission *admission; /* borrowed */
+    struct worker *worker;       /* borrowed */
     uint64_t keepalive_ms;       /* 0: never */
     uint64_t write_stall_ms;
     size_t pending_max_bytes;
@@ -32,9 +35,12 @@ size_t exchanges_count(const struct exchanges *all);
 /* Ends every exchange: 503 to those that wait, an error frame to those that stream. */
 void exchanges_end_all(struct exchanges *all);
 
-/* Runs the plan as a chat for the request and answers it, in any case; takes the plan and the conversation. The exchange frees itself with
- * the request, which may be as early as within this call. */
+/* Runs the plan as a chat for the request, at once or when its turn comes, and answers it in any case; takes the plan and the
+ * conversation. `principal`, whose request it is, must live as long as the request. The exchange frees itself with
+ * the request, which may be as early as within this call.
+ *
+ * While it waits in the queue nothing is sent, not even a keep-alive: a refusal is an answer with a real status. */
 void exchange_run(struct exchanges *all, struct st_h2o_req_t *req, const struct chat_options *chat,
-                  struct turns *turns, struct turn_plan *plan, struct conversation *conversation);
+                  const char *principal, struct turn_plan *plan, struct conversation *conversation);
 
 #endif

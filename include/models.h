@@ -26,6 +26,9 @@ void models_refresh(struct models *models, struct rpc *rpc, void (*done)(void *c
 /* The worker is gone: `done` of a refresh under way is not called any more. */
 void models_cancel(struct models *models, struct rpc *rpc);
 
+/* Whether a worker has ever given its list. */
+bool models_listed(const struct models *models);
+
 /* What a name that a client used comes to. Borrowed until the next refresh. */
 struct model_choice {
     const char *id;     /* the worker's */

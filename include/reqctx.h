@@ -19,7 +19,9 @@ struct reqctx {
     const char *error_code;       /* static; NULL: none */
     const char *outcome;          /* static: of a chat, "stop", "client_gone", ...; NULL: none */
     char model[REQCTX_MODEL_MAX]; /* a known one, or empty */
+    int64_t queue_ms;             /* from the request to its turn, or to the end of its patience */
     struct turn_usage usage;
+    unsigned runs; /* beside the first */
 };
 
 /* Makes the context of a request; once, before anything is answered. */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 struct access_key;
+struct admission;
 struct config;
 struct exchanges;
 struct st_h2o_req_t;
@@ -17,6 +18,7 @@ struct routes {
     const struct access_key *key;
     struct worker *worker;
     struct exchanges *exchanges;
+    struct admission *admission;
     bool draining; /* we are about to stop: not ready, and no new work */
 };
 

@@ -26,6 +26,9 @@ void worker_on_change(struct worker *worker, void (*fn)(void *ctx, bool ready), 
 void worker_recycle(struct worker *worker, const struct config *config, struct launch *launch,
                     const char *why);
 
+/* Called when the worker has become ready, and when it is ready no more: before its turns hear of that. */
+void worker_on_change(struct worker *worker, void (*fn)(void *ctx, bool ready), void *ctx);
+
 /* Stops the process politely and calls `on_stopped` once, also from within. */
 void worker_stop(struct worker *worker, void (*on_stopped)(void *ctx), void *ctx);
 

@@ -2,6 +2,7 @@
 #include "app.h"
 
 #include "access_key.h"
+#include "admission.h"
 #include "config.h"
 #include "deadline.h"
 #include "exchange.h"
@@ -45,6 +46,7 @@ struct app {
     struct worker *worker;       /* owned */
     struct login_watch *login;   /* owned; NULL: nobody looks */
     bool hint_shown;
+    struct admission *admission; /* owned */
     struct exchanges *exchanges; /* owned */
     struct routes routes;
     struct server *server; /* owned */
@@ -200,11 +202,24 @@ static void watch_login(struct app *app)
 
 /* ---- reload: all of it, or nothing ---- */
 
+static struct admission_options admission_options(const struct app *app)
+{
+    const struct config *c = app->config;
+    return (struct admission_options){
+        .deadlines = app->deadlines,
+        .concurrency = (size_t)c->max_concurrency,
+        .queue_max = (size_t)c->queue_max,
+        .queue_timeout_ms = (uint64_t)c->queue_timeout_ms,
+    };
+}
+
 static struct exchange_options exchange_options(const struct app *app)
 {
     const struct config *c = app->config;
     return (struct exchange_options){
         .deadlines = app->deadlines,
+        .admission = app->admission,
+        .worker = app->worker,
         .keepalive_ms = (uint64_t)c->keepalive_ms,
         .write_stall_ms = (uint64_t)c->write_stall_ms,
         .pending_max_bytes = (size_t)c->stream_pending_max_bytes,
@@ -220,8 +235,10 @@ static void on_fixed_setting(void *ctx, const char *name)
 /* What of the settings was copied elsewhere. */
 static void apply_settings(struct app *app)
 {
+    const struct admission_options admission = admission_options(app);
     const struct exchange_options exchange = exchange_options(app);
     log_set_level((enum log_level)app->config->log_level);
+    admission_reconfigure(app->admission, &admission);
     exchanges_configure(app->exchanges, &exchange);
     recycle(app, "reload");
 }
@@ -268,11 +285,15 @@ static void catch_signals(struct app *app)
 static int start_http_side(struct app *app)
 {
     const struct config *c = app->config;
+    const struct admission_options admission = admission_options(app);
+    app->admission = admission_new(&admission);
     const struct exchange_options exchange = exchange_options(app);
     app->exchanges = exchanges_new(&exchange);
-    app->routes = (struct routes){
-        .config = c, .key = app->key, .worker = app->worker, .exchanges = app->exchanges
-    };
+    app->routes = (struct routes){ .config = c,
+                                   .key = app->key,
+                                   .worker = app->worker,
+                                   .exchanges = app->exchanges,
+                                   .admission = app->admission };
     const struct server_options server = {
         .deadlines = app->deadlines,
         .routes = &app->routes,
@@ -354,6 +375,7 @@ static void show_hint(struct app *app)
 static void on_worker_change(void *ctx, bool ready)
 {
     struct app *app = ctx;
+    admission_open(app->admission, ready);
     if (ready && !app->hint_shown)
         show_hint(app);
 }
@@ -391,7 +413,9 @@ static int tear_down(struct app *app)
 {
     server_free(app->server);
     exchanges_free(app->exchanges);
-    worker_free(app->worker);
+    worker_free(
+        app->worker); /* tells of the worker's end: after it, nobody opens or closes the gate */
+    admission_free(app->admission);
     model_stub_close(app->demo, NULL, NULL);
     login_watch_free(app->login);
     deadlines_free(app->deadlines);

@@ -78,7 +78,12 @@ static const struct setting settings[] = {
       "the embedded demo model; auto: when there is no login, no OPENAI_API_KEY and no model "
       "provider in CODEX_HOME/config.toml or WORKER_CONFIG" },
     { "WORKER_MAX_CONCURRENCY", COUNT, FIELD(max_concurrency), "32", 1, 1024, NULL,
-      "turns that run in the worker at once; more are answered 429" },
+      "turns that run in the worker at once; a request with n takes n of them" },
+    { "WORKER_QUEUE_MAX", COUNT, FIELD(queue_max), "128", 0, 65536, NULL,
+      "requests that wait for a turn at once; more are answered 429. 0: none waits" },
+    { "WORKER_QUEUE_TIMEOUT_MS", MILLIS, FIELD(queue_timeout_ms), "30000", 10, HOUR, NULL,
+      "how long a request waits for a turn, or for a worker that is being restarted; 503 after "
+      "it" },
     { "WORKER_HANDSHAKE_TIMEOUT_MS", MILLIS, FIELD(handshake_timeout_ms), "15000", 10, HOUR, NULL,
       "a worker that has not answered the handshake by then is replaced" },
     { "WORKER_RPC_TIMEOUT_MS", MILLIS, FIELD(rpc_timeout_ms), "30000", 10, HOUR, NULL,

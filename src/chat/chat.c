@@ -37,8 +37,10 @@ struct chat {
     struct choice *choices; /* owned */
     size_t choice_count;
     size_t running;                    /* choices that have not ended */
+    struct turn_plan plan;             /* owned: kept while it may have to be run again */
     struct conversation *conversation; /* owned */
-    struct buf frames;                 /* owned: what is ready to be sent */
+    bool may_run_again;
+    struct buf frames; /* owned: what is ready to be sent */
     struct turn_usage usage;
     const char *finish_reason; /* static: of the last choice that ended */
     struct api_error error;
@@ -62,6 +64,7 @@ struct chat *chat_new(const struct chat_options *o, void (*on_output)(void *ctx)
     c->legacy_calls = request->tools.legacy;
     c->parallel_calls = request->tools.parallel;
     c->completion_max_bytes = o->completion_max_bytes;
+    c->may_run_again = o->runs_again;
     c->root = json_incref(request->root);
     c->head = (struct chunk_head){ .id = xstrdup(o->id),
                                    .model = xstrdup(request->model),
@@ -91,18 +94,25 @@ static void free_text(const char *text)
     free((char *)(uintptr_t)text);
 }
 
-static void choice_free(struct choice *ch)
+static void free_calls(struct choice *ch)
 {
-    buf_free(&ch->content);
-    buf_free(&ch->reasoning);
-    buf_free(&ch->said);
-    stop_free(&ch->stop);
     for (size_t i = 0; i < ch->call_count; i++) {
         free_text(ch->calls[i].id);
         free_text(ch->calls[i].name);
         free_text(ch->calls[i].arguments);
     }
     free(ch->calls);
+    ch->calls = NULL;
+    ch->call_count = 0;
+}
+
+static void choice_free(struct choice *ch)
+{
+    buf_free(&ch->content);
+    buf_free(&ch->reasoning);
+    buf_free(&ch->said);
+    stop_free(&ch->stop);
+    free_calls(ch);
 }
 
 void chat_free(struct chat *c)
@@ -113,6 +123,7 @@ void chat_free(struct chat *c)
     for (size_t i = 0; i < c->choice_count; i++)
         choice_free(&c->choices[i]);
     free(c->choices);
+    turn_plan_free(&c->plan);
     conversation_free(c->conversation);
     buf_free(&c->frames);
     json_decref(c->root);
@@ -148,9 +159,11 @@ static void frame_all(struct chat *c)
 
 static void begin_stream(struct chat *c)
 {
-    if (c->state != CHAT_WAITING || !c->stream)
+    if (c->state > CHAT_LOST || !c->stream)
         return;
     c->state = CHAT_STREAMING;
+    c->may_run_again = false;
+    turn_plan_free(&c->plan);
     for (size_t i = 0; i < c->choice_count; i++)
         chunk_role(&c->frames, &c->head, i);
 }
@@ -351,12 +364,41 @@ static void release_held(struct choice *ch)
         buf_append(&ch->said, ch->content.data + before, ch->content.len - before);
 }
 
+/* As if nothing had been heard yet. */
+static void reset_choice(struct choice *ch)
+{
+    buf_clear(&ch->content);
+    buf_clear(&ch->reasoning);
+    buf_clear(&ch->said);
+    buf_clear(&ch->stop.held);
+    free_calls(ch);
+    ch->finish_reason = NULL;
+}
+
+/* Nobody has seen a byte of it: it can be run as if it had never begun. */
+static void lose(struct chat *c)
+{
+    detach_all(c);
+    for (size_t i = 0; i < c->choice_count; i++)
+        reset_choice(&c->choices[i]);
+    c->running = 0;
+    c->usage = (struct turn_usage){ .input = 0 };
+    c->finish_reason = NULL;
+    c->may_run_again = false;
+    c->state = CHAT_LOST;
+    c->on_output(c->ctx);
+}
+
 static void on_end(void *owner, const struct turn_end *end)
 {
     struct choice *ch = owner;
     struct chat *c = ch->chat;
     struct api_error error;
     ch->turn = NULL;
+    if (end->outcome == TURN_LOST && c->state == CHAT_WAITING && c->may_run_again) {
+        lose(c);
+        return;
+    }
     add_usage(&c->usage, &end->usage);
     const char *reason = failure_finish_reason(end, &error);
     if (reason == NULL) {
@@ -381,24 +423,37 @@ static const struct turn_events turn_events = { on_text, on_reasoning, on_end };
 
 /* ---- public ---- */
 
-bool chat_begin(struct chat *c, struct turns *turns, struct turn_plan *plan,
-                struct conversation *conversation)
+void chat_set_plan(struct chat *c, struct turn_plan *plan, struct conversation *conversation)
 {
+    c->plan = *plan;
+    *plan = (struct turn_plan){ NULL, NULL, NULL };
     c->conversation = conversation;
+}
+
+static struct turn *begin_choice(struct chat *c, struct choice *ch, struct turns *turns)
+{
+    struct turn_plan own = { json_incref(c->plan.thread), json_incref(c->plan.items),
+                             json_deep_copy(c->plan.start) };
+    if (c->choice_count != 1)
+        return turn_begin(turns, &own, &turn_events, ch);
+    return conversation_run(c->conversation, json_object_get(c->root, "messages"), turns, &own,
+                            &turn_events, ch);
+}
+
+bool chat_begin(struct chat *c, struct turns *turns)
+{
+    if (turns == NULL)
+        return false;
+    c->state = CHAT_WAITING;
     for (size_t i = 0; i < c->choice_count; i++) {
         struct choice *ch = &c->choices[i];
-        struct turn_plan own = { json_incref(plan->thread), json_incref(plan->items),
-                                 json_deep_copy(plan->start) };
-        if (c->choice_count == 1)
-            ch->turn = conversation_run(conversation, json_object_get(c->root, "messages"), turns,
-                                        &own, &turn_events, ch);
-        else
-            ch->turn = turn_begin(turns, &own, &turn_events, ch);
+        ch->turn = begin_choice(c, ch, turns);
         if (ch->turn == NULL)
             break;
         c->running++;
     }
-    turn_plan_free(plan);
+    if (!c->may_run_again)
+        turn_plan_free(&c->plan);
     return c->running == c->choice_count;
 }
 

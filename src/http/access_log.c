@@ -38,6 +38,8 @@ static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
            LOG_ID("method", method_name(req->input.method)), LOG_INT("status", req->res.status),
            LOG_ID("model", rc != NULL && rc->model[0] != '\0' ? rc->model : NULL),
            LOG_INT("latency_ms", rc != NULL ? reqctx_elapsed_ms(rc) : 0),
+           LOG_INT("queue_ms", rc != NULL ? rc->queue_ms : 0),
+           LOG_INT("runs_again", rc != NULL ? rc->runs : 0),
            LOG_INT("tokens_prompt", rc != NULL ? rc->usage.input : 0),
            LOG_INT("tokens_response", rc != NULL ? rc->usage.output : 0),
            LOG_INT("bytes_sent", req->bytes_sent),

@@ -1,6 +1,7 @@
 /* One chat completion on one HTTP request. */
 #include "exchange.h"
 
+#include "admission.h"
 #include "chat.h"
 #include "chat_request.h"
 #include "conversation.h"
@@ -10,6 +11,7 @@
 #include "reply.h"
 #include "reqctx.h"
 #include "watch.h"
+#include "worker.h"
 
 #include <assert.h>
 #include <h2o.h>
@@ -27,9 +29,10 @@ struct exchange {
     h2o_generator_t super; /* first member: h2o hands this pointer back */
     struct exchanges *all; /* borrowed; NULL once released */
     LIST_ENTRY(exchange) link;
-    h2o_req_t *req;      /* borrowed: outlives us, as we lie in its pool */
-    struct reqctx *rc;   /* borrowed */
-    struct chat *chat;   /* owned; NULL once the client left */
+    h2o_req_t *req;    /* borrowed: outlives us, as we lie in its pool */
+    struct reqctx *rc; /* borrowed */
+    struct chat *chat; /* owned; NULL once the client left */
+    struct ticket ticket;
     struct watch *watch; /* owned; frees itself in its close callback */
     struct buf sending;  /* owned: in flight, must stay put until h2o asks for more */
     struct deadline keepalive;
@@ -78,6 +81,7 @@ static void release(struct exchange *x)
     all->count--;
     deadline_clear(all->options.deadlines, &x->keepalive);
     deadline_clear(all->options.deadlines, &x->stall);
+    admission_leave(&x->ticket);
     chat_free(x->chat);
     x->chat = NULL;
     watch_free(x->watch);
@@ -122,6 +126,7 @@ static void abandon(struct exchange *x, const char *why)
     x->done = true;
     x->abandoned = true;
     x->rc->outcome = why;
+    admission_leave(&x->ticket);
     chat_free(x->chat);
     x->chat = NULL;
     deadline_clear(x->all->options.deadlines, &x->keepalive);
@@ -198,7 +203,7 @@ static void arm_keepalive(struct exchange *x)
 /* The only caller of h2o_send while all is well. May free x: nothing follows the call. */
 static void flush(struct exchange *x)
 {
-    if (x->done || x->inflight || chat_state(x->chat) == CHAT_WAITING)
+    if (x->done || x->inflight || chat_state(x->chat) <= CHAT_LOST)
         return;
     if (chat_state(x->chat) == CHAT_FAILED) {
         answer_error(x);
@@ -243,9 +248,24 @@ static void on_keepalive(struct deadline *d)
     chat_keepalive(x->chat);
 }
 
+/* Its worker died before the client had a byte: it waits for the next one, before all who came later. */
+static void run_again(struct exchange *x)
+{
+    log_info("http", "run_again", LOG_ID("request_id", x->rc->id));
+    x->rc->runs++;
+    deadline_clear(x->all->options.deadlines, &x->keepalive);
+    admission_return(&x->ticket);
+}
+
 static void on_chat_output(void *ctx)
 {
     struct exchange *x = ctx;
+    if (chat_state(x->chat) == CHAT_LOST) {
+        run_again(x);
+        return;
+    }
+    if (chat_state(x->chat) >= CHAT_ENDED)
+        admission_leave(&x->ticket); /* however long the client takes to read the rest */
     if (x->inflight && x->stream && !x->done &&
         chat_pending(x->chat) > x->all->options.pending_max_bytes) {
         cut_off(x, "slow_client");
@@ -254,16 +274,88 @@ static void on_chat_output(void *ctx)
     flush(x);
 }
 
+/* ---- admission ---- */
+
+static void refuse(struct exchange *x, const struct api_error *error)
+{
+    x->done = true;
+    x->rc->error_code = error->code;
+    admission_leave(&x->ticket);
+    reply_error(x->req, error);
+}
+
+static void refuse_no_worker(struct exchange *x)
+{
+    struct api_error error;
+    api_error_set(&error, 503, "server_error", "worker_not_ready", NULL,
+                  "The worker is not ready.");
+    error.retry_after_s = admission_retry_after_s(x->all->options.admission);
+    refuse(x, &error);
+}
+
+static void refuse_full(struct exchange *x)
+{
+    struct api_error error;
+    if (!admission_is_open(x->all->options.admission)) {
+        refuse_no_worker(x);
+        return;
+    }
+    api_error_set(&error, 429, "requests", "proxy_queue_full", NULL,
+                  "This endpoint is busy: all of its turns are taken, and no more requests may "
+                  "wait for one.");
+    error.retry_after_s = admission_retry_after_s(x->all->options.admission);
+    refuse(x, &error);
+}
+
+static void refuse_too_big(struct exchange *x)
+{
+    struct api_error error;
+    api_error_bad(&error, "invalid_value", "n",
+                  "Invalid 'n': more choices than this endpoint runs turns at once.");
+    refuse(x, &error);
+}
+
+static void begin(struct exchange *x)
+{
+    x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    if (chat_begin(x->chat, worker_turns(x->all->options.worker)))
+        arm_keepalive(x);
+    else
+        refuse_no_worker(x);
+}
+
+static void on_admitted(struct ticket *ticket)
+{
+    begin(ticket_owner(ticket, struct exchange, ticket));
+}
+
+/* By the chat, for a stream that has begun is told in a frame. */
+static void on_expired(struct ticket *ticket)
+{
+    struct exchange *x = ticket_owner(ticket, struct exchange, ticket);
+    struct api_error error;
+    x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    api_error_set(&error, 503, "server_error", "queue_timeout", NULL,
+                  "No turn became free in the time that a request may wait for one.");
+    error.retry_after_s = admission_retry_after_s(x->all->options.admission);
+    chat_abort(x->chat, &error);
+}
+
+static const struct ticket_events ticket_events = { on_admitted, on_expired };
+
 /* ---- public ---- */
 
 static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
-                                     const struct chat_options *chat)
+                                     const struct chat_options *chat, const char *principal)
 {
     struct exchange *x = h2o_mem_alloc_shared(&req->pool, sizeof(*x), on_dispose);
     *x = (struct exchange){ .super = { .proceed = on_proceed, .stop = on_stop },
                             .all = all,
                             .req = req,
                             .rc = reqctx_of(req),
+                            .ticket = { .events = &ticket_events,
+                                        .principal = principal,
+                                        .weight = chat->request->choices },
                             .stream = chat->request->stream };
     LIST_INSERT_HEAD(&all->list, x, link);
     all->count++;
@@ -271,32 +363,33 @@ static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
     return x;
 }
 
-static void refuse(struct exchange *x, const char *code, const char *message)
-{
-    struct api_error error;
-    api_error_set(&error, 503, "server_error", code, NULL, "%s", message);
-    error.retry_after_s = 1;
-    x->done = true;
-    x->rc->error_code = code;
-    reply_error(x->req, &error);
-}
-
 void exchange_run(struct exchanges *all, h2o_req_t *req, const struct chat_options *chat,
-                  struct turns *turns, struct turn_plan *plan, struct conversation *conversation)
+                  const char *principal, struct turn_plan *plan, struct conversation *conversation)
 {
-    struct exchange *x = exchange_new(all, req, chat);
+    struct exchange *x = exchange_new(all, req, chat, principal);
+    chat_set_plan(x->chat, plan, conversation);
     x->watch = watch_new(req, on_client_left, x);
     if (x->watch == NULL) { /* out of descriptors: nobody could end this one */
-        turn_plan_free(plan);
-        conversation_free(conversation);
-        refuse(x, "server_overloaded", "The server is out of resources.");
+        struct api_error error;
+        api_error_set(&error, 503, "server_error", "server_overloaded", NULL,
+                      "The server is out of resources.");
+        error.retry_after_s = 1;
+        refuse(x, &error);
         return;
     }
-    if (!chat_begin(x->chat, turns, plan, conversation)) {
-        refuse(x, "worker_not_ready", "The worker is not ready.");
-        return;
+    switch (admission_enter(all->options.admission, &x->ticket)) {
+    case ADMISSION_RUNS:
+        begin(x);
+        break;
+    case ADMISSION_WAITS:
+        break;
+    case ADMISSION_FULL:
+        refuse_full(x);
+        break;
+    case ADMISSION_TOO_BIG:
+        refuse_too_big(x);
+        break;
     }
-    arm_keepalive(x);
 }
 
 /* Ending an exchange may release it, so the list is read anew after each. */

@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #define FINGERPRINT_MAX 96
+#define LEFTOVERS_MAX 64    /* turns whose client has left, beside those that run */
 #define PRINCIPAL "default" /* whose conversations they are: one key, one principal */
 
 static bool is_json(h2o_iovec_t type)
@@ -56,11 +57,24 @@ static bool check_ready(const struct routes *routes, struct api_error *error)
         error->should_retry = -1;
         return false;
     }
-    if (worker_ready(routes->worker))
+    /* One that will be ready again is waited for in the queue; but whether there is such a model only a worker can tell. */
+    bool hopeless = status.state == SUP_STOPPED || status.crashloop;
+    if (worker_ready(routes->worker) || (!hopeless && models_listed(worker_models(routes->worker))))
         return true;
     api_error_set(error, 503, "server_error", "worker_not_ready", NULL,
                   "The worker is not ready (%s).", sup_state_name(status.state));
     error->retry_after_s = 1 + (int64_t)status.backoff_remaining_ms / 1000;
+    return false;
+}
+
+/* A worker that does not read is given no more to read: what waits for it is in our memory. */
+static bool check_input(const struct routes *routes, struct api_error *error)
+{
+    if (!worker_congested(routes->worker))
+        return true;
+    api_error_set(error, 503, "server_error", "worker_congested", NULL,
+                  "The worker is too slow in taking requests.");
+    error->retry_after_s = 1;
     return false;
 }
 
@@ -91,14 +105,15 @@ static bool check_model(const struct routes *routes, const struct chat_request *
     return false;
 }
 
-static bool check_room(const struct routes *routes, const struct chat_request *request,
-                       struct api_error *error)
+/* A place is free again as soon as a client has left, and its turn goes on until the worker has ended it: clients that come and go
+ * must not fill the worker with those. */
+static bool check_leftovers(const struct routes *routes, struct api_error *error)
 {
     size_t active = worker_turns_active(routes->worker);
-    if (active + request->choices <= (size_t)routes->config->max_concurrency)
+    if (active < (size_t)routes->config->max_concurrency + LEFTOVERS_MAX)
         return true;
     api_error_set(error, 429, "requests", "proxy_queue_full", NULL,
-                  "This endpoint is busy: all of its turns are taken.");
+                  "This endpoint is busy ending turns that were given up.");
     error->retry_after_s = 1;
     return false;
 }
@@ -134,8 +149,9 @@ static void run(struct routes *routes, h2o_req_t *req, struct reqctx *rc,
         .fingerprint = fingerprint,
         .created = clock_wall_ms() / 1000,
         .completion_max_bytes = (size_t)routes->config->completion_max_bytes,
+        .runs_again = worker_pure_chat(routes->worker),
     };
-    exchange_run(routes->exchanges, req, &options, worker_turns(routes->worker), &plan,
+    exchange_run(routes->exchanges, req, &options, PRINCIPAL, &plan,
                  conversation_new(PRINCIPAL, &plan));
 }
 
@@ -148,7 +164,7 @@ void handle_chat_completions(struct routes *routes, h2o_req_t *req)
     bool ok = check_media(req, &error) &&
               chat_request_parse(&request, req->entity.base, req->entity.len, &error) &&
               check_ready(routes, &error) && check_model(routes, &request, &plan, &error) &&
-              check_room(routes, &request, &error);
+              check_leftovers(routes, &error) && check_input(routes, &error);
     if (ok) {
         run(routes, req, rc, &request, &plan);
     } else {

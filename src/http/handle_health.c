@@ -1,4 +1,5 @@
 /* Health for probes: cheap, from the supervisor's state alone. */
+#include "admission.h"
 #include "reply.h"
 #include "routes.h"
 #include "worker.h"
@@ -19,6 +20,10 @@ static json_t *describe(const struct routes *routes, bool ready)
                         s.has_exited ? json_integer(s.last_exit_signal) : json_null());
     json_object_set_new(body, "last_failure",
                         s.last_reason != NULL ? json_string(s.last_reason) : json_null());
+    json_object_set_new(body, "turns_running",
+                        json_integer((json_int_t)admission_running(routes->admission)));
+    json_object_set_new(body, "requests_waiting",
+                        json_integer((json_int_t)admission_waiting(routes->admission)));
     json_object_set_new(body, "codex_version", json_string(worker_codex_version(routes->worker)));
     return body;
 }

@@ -16,6 +16,7 @@ struct models {
     json_t *extra;   /* owned: array of ids */
     json_t *aliases; /* owned: object, alias -> [model, effort or null] */
     json_t *current; /* owned: array of the worker's model objects */
+    bool listed;     /* `current` is a worker's answer */
     size_t pages;    /* of the refresh under way */
     json_t *coming;  /* owned: pages of the refresh under way, else NULL */
     struct rpc *rpc; /* borrowed while a refresh is under way */
@@ -99,6 +100,7 @@ static void finish(struct models *models, bool ok)
     if (ok) {
         json_decref(models->current);
         models->current = models->coming;
+        models->listed = true;
         log_info("worker", "models_listed", LOG_INT("count", json_array_size(models->current)));
     } else {
         json_decref(models->coming);
@@ -180,6 +182,11 @@ static bool is_extra(const struct models *models, const char *id)
         if (strcmp(json_string_value(json_array_get(models->extra, i)), id) == 0)
             return true;
     return false;
+}
+
+bool models_listed(const struct models *models)
+{
+    return models->listed;
 }
 
 bool models_resolve(const struct models *models, const char *name, struct model_choice *ret)

@@ -85,7 +85,8 @@ test('n with tools gives each choice its own calls', async () => {
 
 test('n takes as many places as it has choices', async (t) => {
   const narrow = await Proxy.start(t, model.settings({ WORKER_MAX_CONCURRENCY: '2' }));
-  assert.equal((await ask(narrow, steps({ text: 'x' }), { n: 3 })).json.error.code, 'proxy_queue_full');
+  const { status, json } = await ask(narrow, steps({ text: 'x' }), { n: 3 });
+  assert.deepEqual([status, json.error.code, json.error.param], [400, 'invalid_value', 'n'], 'it would never fit');
   assert.equal((await answer(narrow, steps({ text: 'x' }), { n: 2 })).choices.length, 2);
 });
 

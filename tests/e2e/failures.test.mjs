@@ -284,7 +284,7 @@ test('a body that does not come is the end of its connection', async (t) => {
 });
 
 test('a full house is 429 proxy_queue_full with retry-after, and free again when somebody leaves', async (t) => {
-  const narrow = await Proxy.start(t, model.settings({ WORKER_MAX_CONCURRENCY: '1' }));
+  const narrow = await Proxy.start(t, model.settings({ WORKER_MAX_CONCURRENCY: '1', WORKER_QUEUE_MAX: '0' }));
   await model.clear();
   const leaving = new AbortController();
   const call = narrow
@@ -305,8 +305,8 @@ test('a full house is 429 proxy_queue_full with retry-after, and free again when
   await until('a free place', free);
 });
 
-test('without a worker it is 503 worker_not_ready with retry-after', async (t) => {
-  const slow = { WORKER_BACKOFF_INITIAL_MS: '60000', WORKER_BACKOFF_MAX_MS: '60000' };
+test('without a worker and without a queue it is 503 worker_not_ready with retry-after', async (t) => {
+  const slow = { WORKER_BACKOFF_INITIAL_MS: '60000', WORKER_BACKOFF_MAX_MS: '60000', WORKER_QUEUE_MAX: '0' };
   const down = await Proxy.start(t, new FakeWorker().settings(slow));
   process.kill(down.workerPid, 'SIGKILL');
   await down.waitForLog('backoff', (line) => line.worker_state === 'backoff');

@@ -79,8 +79,8 @@ for (const [who, [settings, messages]] of Object.entries(workers)) {
   });
 }
 
-test('while no worker is ready, requests are answered 503 with Retry-After', async (t) => {
-  const pause = { WORKER_BACKOFF_INITIAL_MS: '60000', WORKER_BACKOFF_MAX_MS: '60000' };
+test('while no worker is ready and nobody may wait, requests are answered 503 with Retry-After', async (t) => {
+  const pause = { WORKER_BACKOFF_INITIAL_MS: '60000', WORKER_BACKOFF_MAX_MS: '60000', WORKER_QUEUE_MAX: '0' };
   const proxy = await withFake(t, '', pause);
   process.kill(proxy.workerPid, 'SIGKILL');
   await proxy.waitForLog('backoff', (l) => l.worker_state === 'backoff');
@@ -401,7 +401,7 @@ test('each word leaves as soon as it is there, alone', async (t) => {
 
 test('a turn too many is answered 429 with Retry-After, and has a place again when one ends', async (t) => {
   const worker = new FakeWorker();
-  const proxy = await Proxy.start(t, worker.settings({ WORKER_MAX_CONCURRENCY: '2' }));
+  const proxy = await Proxy.start(t, worker.settings({ WORKER_MAX_CONCURRENCY: '2', WORKER_QUEUE_MAX: '0' }));
   const body = JSON.stringify({ model: MODEL, messages: fake({ silent: true }), stream: true });
   const wires = [await Wire.open(proxy), await Wire.open(proxy)];
   for (const wire of wires) wire.post(CHAT, body);
