@@ -20,6 +20,7 @@ static json_t *describe(const struct routes *routes, bool ready)
                         s.has_exited ? json_integer(s.last_exit_signal) : json_null());
     json_object_set_new(body, "last_failure",
                         s.last_reason != NULL ? json_string(s.last_reason) : json_null());
+    json_object_set_new(body, "crashloop", json_boolean(s.crashloop));
     json_object_set_new(body, "turns_running",
                         json_integer((json_int_t)admission_running(routes->admission)));
     json_object_set_new(body, "requests_waiting",

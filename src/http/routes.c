@@ -30,6 +30,7 @@ static const struct route table[] = {
     { "GET", "/livez", false, false, "/livez", handle_livez },
     { "GET", "/health", false, false, "/healthz", handle_readyz },
     { "GET", "/health/ready", false, false, "/readyz", handle_readyz },
+    { "GET", "/status.json", false, false, "/status.json", handle_status },
     { "GET", "/health/live", false, false, "/livez", handle_livez },
 };
 

@@ -82,7 +82,8 @@ static struct bench *make_chat(const char *body, size_t max_bytes)
 static bool begin_chat(struct bench *b)
 {
     struct conversation *conversation = conversation_new("me", &b->plan);
-    bool ok = chat_begin(b->chat, b->turns.turns, &b->plan, conversation);
+    chat_set_plan(b->chat, &b->plan, conversation);
+    bool ok = chat_begin(b->chat, b->turns.turns);
     assert_null(b->plan.thread);
     assert_null(b->plan.items);
     assert_null(b->plan.start);
