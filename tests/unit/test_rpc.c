@@ -105,9 +105,8 @@ static void test_a_call_is_one_line_with_an_id_of_its_own(void **state)
     struct caller c[3] = { { 0 } };
     for (int i = 0; i < 3; i++)
         assert_int_equal(call(b, &c[i], i, LONG_MS), FIRST_ID + i);
-    assert_int_equal(rpc_next_id(b->wire.rpc), FIRST_ID + 3);
     rpc_cancel(b->wire.rpc, &c[0]);
-    assert_int_equal(rpc_next_id(b->wire.rpc), FIRST_ID + 3);
+    assert_int_equal(call(b, &c[0], 3, LONG_MS), FIRST_ID + 3);
     hang_up(b);
 }
 
@@ -175,10 +174,10 @@ static void test_an_error_comes_with_its_code_and_message(void **state)
 {
     struct bench *b = *state;
     struct caller c[3] = { { 0 } };
-    wire_answer_error(&b->wire, call(b, &c[0], 0, LONG_MS), -32001, "overloaded");
+    wire_answer_error(&b->wire, call(b, &c[0], 0, LONG_MS), -32600, "invalid");
     assert_int_equal(c[0].status, RPC_ERROR);
-    assert_int_equal(c[0].code, -32001);
-    assert_string_equal(c[0].message, "overloaded");
+    assert_int_equal(c[0].code, -32600);
+    assert_string_equal(c[0].message, "invalid");
     assert_null(c[0].result);
     json_int_t id = call(b, &c[1], 1, LONG_MS);
     assert_true(wire_hear(&b->wire, "{\"id\":%d,\"error\":{}}", (int)id));
