@@ -7,6 +7,8 @@
 #include "deadline.h"
 #include "exchange.h"
 #include "file.h"
+#include "key_command.h"
+#include "keyring.h"
 #include "launch.h"
 #include "log.h"
 #include "model_stub.h"
@@ -37,7 +39,7 @@ struct app {
     uv_signal_t sigint;
     bool stopping;
     struct buf key_text;         /* owned: secret, wiped once it was shown */
-    struct access_key *key;      /* owned */
+    struct keyring *keyring;     /* owned */
     struct deadlines *deadlines; /* owned */
     struct model_stub *demo;     /* owned; NULL unless it is the source */
     struct launch launch;        /* owned */
@@ -72,6 +74,22 @@ static int prepare_home(struct app *app)
     return ok ? 0 : complain("CODEX_HOME/workspace", strerror(errno));
 }
 
+static int load_keyring(struct app *app)
+{
+    const struct config *c = app->config;
+    char *why = NULL;
+    char *path = key_command_path(c, app->home);
+    app->keyring = keyring_load(path, c->rate_rpm, c->rate_burst, &why);
+    free(path);
+    if (app->keyring == NULL) {
+        int rc = complain("PROXY_KEYS_FILE", why);
+        free(why);
+        return rc;
+    }
+    keyring_set_default(app->keyring, buf_str(&app->key_text));
+    return 0;
+}
+
 static int prepare_key(struct app *app)
 {
     const struct config *c = app->config;
@@ -89,8 +107,7 @@ static int prepare_key(struct app *app)
             return rc;
         }
     }
-    app->key = access_key_new(buf_str(&app->key_text));
-    return 0;
+    return load_keyring(app);
 }
 
 static void wipe_key(struct app *app)
@@ -197,7 +214,7 @@ static int start_http_side(struct app *app)
     };
     app->exchanges = exchanges_new(&exchange);
     app->routes = (struct routes){ .config = c,
-                                   .key = app->key,
+                                   .keyring = app->keyring,
                                    .worker = app->worker,
                                    .exchanges = app->exchanges,
                                    .admission = app->admission,
@@ -307,6 +324,7 @@ static int start(struct app *app)
         return rc;
     log_info("app", "started", LOG_ID("version", CODEX_API_VERSION),
              LOG_INT("port", server_port(app->server)),
+             LOG_INT("keys", keyring_count(app->keyring)),
              LOG_ID("source", launch_source_name(app->launch.source)));
     say_listening(app);
     worker_on_ready(app->worker, on_worker_ready, app);
@@ -358,7 +376,7 @@ int app_run(const struct config *config)
         rc = run_loop(app);
     wipe_key(app);
     free(app->url);
-    access_key_free(app->key);
+    keyring_free(app->keyring);
     free(app);
     return rc;
 }

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "access_key.h"
+#include "rate_limit.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -52,6 +53,13 @@ static const struct setting settings[] = {
     { "PROXY_API_KEY_FILE", TEXT, FIELD(api_key_file), NULL, 0, 0, NULL,
       "file with the bearer key, made with a random key (mode 0600) if missing; unset: "
       "CODEX_HOME/api-key" },
+    { "PROXY_KEYS_FILE", TEXT, FIELD(keys_file), NULL, 0, 0, NULL,
+      "file of named keys beside that one, changed with codex-api key; unset: CODEX_HOME/keys" },
+    { "PROXY_RATE_LIMIT_RPM", COUNT, FIELD(rate_rpm), "0", 0, RATE_RPM_MAX, NULL,
+      "chat requests a minute that each key may send, unless it has a limit of its own; 429 above. "
+      "0: no limit" },
+    { "PROXY_RATE_LIMIT_BURST", COUNT, FIELD(rate_burst), "0", 0, RATE_RPM_MAX, NULL,
+      "how many of them may come at once; 0: all of a minute" },
     { "CODEX_BIN", TEXT, FIELD(codex_bin), "codex", 0, 0, NULL,
       "the native codex binary to run as the worker" },
     { "CODEX_HOME", TEXT, FIELD(codex_home), ".codex-api", 0, 0, NULL,
