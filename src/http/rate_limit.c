@@ -1,6 +1,7 @@
 /* A rate of requests per minute with room for bursts. */
 #include "rate_limit.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #define TOKEN INT64_C(60000) /* rpm units are gained each millisecond */
@@ -18,6 +19,7 @@ static void refill(struct rate_bucket *b, uint64_t now_ms)
     if (passed_ms > fills_all_ms)
         passed_ms = fills_all_ms;
     int64_t missing = full(b) - b->level;
+    assert(b->rpm > 0);
     bool fills = (int64_t)passed_ms >= (missing + b->rpm - 1) / b->rpm;
     b->level = fills ? full(b) : b->level + (int64_t)passed_ms * b->rpm;
     b->at_ms = now_ms;
