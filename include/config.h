@@ -18,6 +18,9 @@ struct config {
     char *host;
     char *api_key; /* secret */
     char *api_key_file;
+    char *keys_file;
+    int64_t rate_rpm;
+    int64_t rate_burst;
     char *codex_bin;
     char *codex_home;
     char *codex_model;

@@ -7,6 +7,8 @@
 #include "deadline.h"
 #include "exchange.h"
 #include "file.h"
+#include "key_command.h"
+#include "keyring.h"
 #include "launch.h"
 #include "log.h"
 #include "login_watch.h"
@@ -39,7 +41,7 @@ struct app {
     uv_signal_t sighup;
     bool stopping;
     struct buf key_text;         /* owned: secret, wiped once it was shown */
-    struct access_key *key;      /* owned */
+    struct keyring *keyring;     /* owned */
     struct deadlines *deadlines; /* owned */
     struct model_stub *demo;     /* owned; NULL unless it is the source */
     enum launch_source source;   /* of the worker at the start */
@@ -76,6 +78,22 @@ static int prepare_home(struct app *app)
     return ok ? 0 : complain("CODEX_HOME/workspace", strerror(errno));
 }
 
+static int load_keyring(struct app *app)
+{
+    const struct config *c = app->config;
+    char *why = NULL;
+    char *path = key_command_path(c, app->home);
+    app->keyring = keyring_load(path, c->rate_rpm, c->rate_burst, &why);
+    free(path);
+    if (app->keyring == NULL) {
+        int rc = complain("PROXY_KEYS_FILE", why);
+        free(why);
+        return rc;
+    }
+    keyring_set_default(app->keyring, buf_str(&app->key_text));
+    return 0;
+}
+
 static int prepare_key(struct app *app)
 {
     const struct config *c = app->config;
@@ -93,8 +111,7 @@ static int prepare_key(struct app *app)
             return rc;
         }
     }
-    app->key = access_key_new(buf_str(&app->key_text));
-    return 0;
+    return load_keyring(app);
 }
 
 static void wipe_key(struct app *app)
@@ -238,20 +255,35 @@ static void apply_settings(struct app *app)
     const struct admission_options admission = admission_options(app);
     const struct exchange_options exchange = exchange_options(app);
     log_set_level((enum log_level)app->config->log_level);
+    keyring_set_limits(app->keyring, app->config->rate_rpm, app->config->rate_burst);
     admission_reconfigure(app->admission, &admission);
     exchanges_configure(app->exchanges, &exchange);
     recycle(app, "reload");
+}
+
+/* The last thing that can be wrong with a reload. */
+static bool reload_keys(struct app *app)
+{
+    char *why = NULL;
+    if (keyring_reload(app->keyring, &why))
+        return true;
+    fprintf(stderr, "codex-api: PROXY_KEYS_FILE: %s\n", why);
+    free(why);
+    return false;
 }
 
 static void reload(struct app *app)
 {
     struct config coming;
     int wrong = config_load(&coming, stderr);
-    if (wrong != 0) {
-        log_error("app", "reload_refused", LOG_INT("wrong_settings", wrong));
+    bool keys = wrong == 0 && reload_keys(app);
+    if (wrong != 0 || !keys) {
+        log_error("app", "reload_refused", LOG_INT("wrong_settings", wrong),
+                  LOG_BOOL("keys_refused", wrong == 0));
     } else {
         size_t changed = config_replace(app->config, &coming, on_fixed_setting, app);
-        log_info("app", "reloaded", LOG_INT("changed_settings", changed));
+        log_info("app", "reloaded", LOG_INT("changed_settings", changed),
+                 LOG_INT("keys", keyring_count(app->keyring)));
         apply_settings(app);
     }
     config_free(&coming);
@@ -290,7 +322,7 @@ static int start_http_side(struct app *app)
     const struct exchange_options exchange = exchange_options(app);
     app->exchanges = exchanges_new(&exchange);
     app->routes = (struct routes){ .config = c,
-                                   .key = app->key,
+                                   .keyring = app->keyring,
                                    .worker = app->worker,
                                    .exchanges = app->exchanges,
                                    .admission = app->admission };
@@ -400,6 +432,7 @@ static int start(struct app *app)
         return rc;
     log_info("app", "started", LOG_ID("version", CODEX_API_VERSION),
              LOG_INT("port", server_port(app->server)),
+             LOG_INT("keys", keyring_count(app->keyring)),
              LOG_ID("source", launch_source_name(app->source)));
     say_listening(app);
     worker_on_change(app->worker, on_worker_change, app);
@@ -451,7 +484,7 @@ int app_run(struct config *config)
         rc = run_loop(app);
     wipe_key(app);
     free(app->url);
-    access_key_free(app->key);
+    keyring_free(app->keyring);
     free(app);
     return rc;
 }

@@ -1,15 +1,16 @@
 /* The routes of the HTTP surface, and the guards before them. */
 #include "routes.h"
 
-#include "access_key.h"
 #include "api_error.h"
 #include "config.h"
 #include "cors.h"
+#include "keyring.h"
 #include "log.h"
 #include "reply.h"
 #include "reqctx.h"
 
 #include <h2o.h>
+#include <stdio.h>
 
 struct route {
     const char *method;
@@ -132,8 +133,12 @@ static bool guard_key(const struct routes *routes, h2o_req_t *req, struct reqctx
     if (!route->guarded)
         return true;
     h2o_iovec_t token = bearer_token(req);
-    if (token.base != NULL && access_key_matches(routes->key, token.base, token.len))
+    const char *name =
+        token.base != NULL ? keyring_find(routes->keyring, token.base, token.len) : NULL;
+    if (name != NULL) {
+        snprintf(rc->key_name, sizeof(rc->key_name), "%s", name);
         return true;
+    }
     if (token.base == NULL)
         api_error_set(&error, 401, "invalid_request_error", NULL, NULL,
                       "You didn't provide an API key: send it as one 'Authorization: Bearer' "

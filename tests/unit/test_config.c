@@ -67,6 +67,8 @@ static const struct {
 } numbers[] = {
     NUMBER("PORT", port, 11435, 0, 65535),
     NUMBER("WORKER_MAX_CONCURRENCY", max_concurrency, 32, 1, 1024),
+    NUMBER("PROXY_RATE_LIMIT_RPM", rate_rpm, 0, 0, 1000000),
+    NUMBER("PROXY_RATE_LIMIT_BURST", rate_burst, 0, 0, 1000000),
     NUMBER("WORKER_QUEUE_MAX", queue_max, 128, 0, 65536),
     NUMBER("WORKER_QUEUE_TIMEOUT_MS", queue_timeout_ms, 30000, 10, 3600000),
     NUMBER("WORKER_HANDSHAKE_TIMEOUT_MS", handshake_timeout_ms, 15000, 10, 3600000),
