@@ -191,6 +191,7 @@ static int start_http_side(struct app *app)
         .routes = &app->routes,
         .read_timeout_ms = (uint64_t)c->request_read_timeout_ms,
         .body_max_bytes = (size_t)c->body_max_bytes,
+        .connections_max = (size_t)c->connections_max,
     };
     app->server = server_new(&app->loop, &server);
     int rc = server_listen(app->server, c->host, (int)c->port);

@@ -111,6 +111,8 @@ static const struct setting settings[] = {
       "a stream silent for this long gets a comment line; 0: never" },
     { "MAX_BODY_BYTES", BYTES, FIELD(body_max_bytes), "16777216", KIB, BODY_LIMIT_MAX, NULL,
       "largest request body; 413 above" },
+    { "MAX_CONNECTIONS", COUNT, FIELD(connections_max), "4096", 1, 100000, NULL,
+      "connections at once; more are refused with 503, but for a few that serve probes" },
     { "REQUEST_READ_TIMEOUT_MS", MILLIS, FIELD(request_read_timeout_ms), "60000", 100, HOUR, NULL,
       "time to send a request's head and body, and idle time of a kept-alive connection" },
     { "WRITE_STALL_MS", MILLIS, FIELD(write_stall_ms), "30000", 10, HOUR, NULL,

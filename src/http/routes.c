@@ -4,6 +4,7 @@
 #include "access_key.h"
 #include "api_error.h"
 #include "config.h"
+#include "conn.h"
 #include "cors.h"
 #include "log.h"
 #include "reply.h"
@@ -81,6 +82,19 @@ static bool guard_path(h2o_req_t *req, struct reqctx *rc, const struct route *ro
     return false;
 }
 
+/* A connection beyond the cap is there for probes. */
+static bool guard_room(h2o_req_t *req, struct reqctx *rc, const struct route *route)
+{
+    struct api_error error;
+    if (!route->guarded || !conn_is_spare(req))
+        return true;
+    api_error_set(&error, 503, "server_error", "server_overloaded", NULL,
+                  "Too many connections are open; please try again.");
+    error.retry_after_s = 1;
+    fail(req, rc, &error);
+    return false;
+}
+
 static const char *allowed_methods(const struct route *route)
 {
     return strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method;
@@ -154,6 +168,7 @@ void routes_dispatch(struct routes *routes, h2o_req_t *req)
     log_debug("http", "ingress", LOG_ID("request_id", rc->id), LOG_ID("route", rc->route),
               LOG_INT("bytes", req->entity.len));
     if (guard_origin(routes, req, route) && guard_path(req, rc, route) &&
-        guard_method(req, rc, route, exact) && guard_key(routes, req, rc, route))
+        guard_room(req, rc, route) && guard_method(req, rc, route, exact) &&
+        guard_key(routes, req, rc, route))
         route->handle(routes, req);
 }
