@@ -16,6 +16,7 @@
 #include <h2o.h>
 #include <h2o/http1.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #define DRAIN_TICK_MS                                                                              \
@@ -72,16 +73,33 @@ static void on_socket(void *ctx, int fd, bool spare)
 
 /* ---- configuration of h2o ---- */
 
+/* What comes after scheme and authority of a target in absolute form; a base of NULL for any other. */
+static h2o_iovec_t after_authority(h2o_iovec_t target)
+{
+    static const char *const schemes[] = { "http://", "https://" };
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        size_t at = strlen(schemes[i]);
+        if (target.len <= at || strncasecmp(target.base, schemes[i], at) != 0)
+            continue;
+        size_t start = at;
+        while (at < target.len && target.base[at] != '/' && target.base[at] != '?')
+            at++;
+        if (at != start)
+            return h2o_iovec_init(target.base + at, target.len - at);
+    }
+    return h2o_iovec_init(NULL, 0);
+}
+
 /* h2o takes a target in absolute form for a path. Its host is not looked at: we serve all under one name. */
 static void strip_authority(h2o_req_t *req)
 {
-    h2o_url_t url;
-    if (req->path.len == 0 || req->path.base[0] == '/' ||
-        h2o_url_parse(req->path.base, req->path.len, &url) != 0)
+    h2o_iovec_t path = after_authority(req->path);
+    if (path.base == NULL)
         return;
-    req->path = url.path;
-    req->path_normalized = h2o_url_normalize_path(&req->pool, url.path.base, url.path.len,
-                                                  &req->query_at, &req->norm_indexes);
+    req->path = path;
+    req->norm_indexes = NULL;
+    req->path_normalized =
+        h2o_url_normalize_path(&req->pool, path.base, path.len, &req->query_at, &req->norm_indexes);
 }
 
 static void refuse_head(h2o_req_t *req, enum head_fault fault)
