@@ -409,7 +409,7 @@ test('a client that leaves before its request is complete is logged once', async
 
 for (const [what, leave] of [['closes', (w) => w.destroy()], ['resets', (w) => w.socket.resetAndDestroy()]])
   test(`a client that ${what} has its turn interrupted, before the first byte, in mid-stream and unary`, async () => {
-    for (const [stream, script] of [[true, { silent: true }], [true, { text: 'word '.repeat(1000), delay_ms: 20 }], [false, { silent: true }]]) {
+    for (const [stream, script] of [[true, { silent: true }], [true, { deltas: 1000, gap_ms: 20 }], [false, { silent: true }]]) {
       const since = proxy.logs.length;
       const wire = await Wire.open(proxy);
       const interrupts = () => worker.journal.filter((l) => l.in?.method === 'turn/interrupt').length;
