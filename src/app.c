@@ -5,6 +5,7 @@
 #include "admission.h"
 #include "config.h"
 #include "deadline.h"
+#include "descriptors.h"
 #include "exchange.h"
 #include "file.h"
 #include "key_command.h"
@@ -32,6 +33,8 @@
 #define EXIT_SOFTWARE 70
 #define EXIT_CONFIG 78
 
+#define DESCRIPTORS_OF_OUR_OWN 320 /* loop, worker, files; and connections that linger: linger.h */
+
 struct app {
     struct config *config; /* borrowed; a reload changes what is in it */
     char home[PATH_MAX];
@@ -40,8 +43,10 @@ struct app {
     uv_signal_t sigint;
     uv_signal_t sighup;
     bool stopping;
-    struct buf key_text;         /* owned: secret, wiped once it was shown */
-    struct keyring *keyring;     /* owned */
+    int sockets;             /* that were handed to us to listen on, from DESCRIPTORS_FIRST on */
+    uint64_t descriptors;    /* that we may have */
+    struct buf key_text;     /* owned: secret, wiped once it was shown */
+    struct keyring *keyring; /* owned */
     struct deadlines *deadlines; /* owned */
     struct model_stub *demo;     /* owned; NULL unless it is the source */
     enum launch_source source;   /* of the worker at the start */
@@ -314,6 +319,44 @@ static void catch_signals(struct app *app)
 
 /* ---- start ---- */
 
+/* Where a service manager says, or else where the settings say. */
+static int listen_somewhere(struct app *app)
+{
+    const struct config *c = app->config;
+    char why[96];
+    if (app->sockets > 0) {
+        int rc = server_take_sockets(app->server, DESCRIPTORS_FIRST, app->sockets);
+        log_info("app", "socket_activation", LOG_INT("sockets", app->sockets));
+        if (rc == 0)
+            return 0;
+        uv_strerror_r(rc, why, sizeof(why));
+        fprintf(stderr,
+                "codex-api: cannot serve on the %d sockets that were handed over (LISTEN_FDS): "
+                "%s; they must be listening TCP sockets, 8 at the most\n",
+                app->sockets, why);
+        return EXIT_UNAVAILABLE;
+    }
+    int rc = server_listen(app->server, c->host, (int)c->port);
+    if (rc == 0)
+        return 0;
+    uv_strerror_r(rc, why, sizeof(why));
+    fprintf(stderr, "codex-api: cannot listen on %s port %d: %s%s\n", c->host, (int)c->port, why,
+            rc == UV_EADDRINUSE ? "; is it running already? PORT sets another, 0 takes a free one"
+                                : "");
+    return EXIT_UNAVAILABLE;
+}
+
+/* A connection takes one descriptor, and a second while a chat runs on it. */
+static void warn_of_few_descriptors(const struct app *app)
+{
+    const struct config *c = app->config;
+    uint64_t needed = (uint64_t)c->connections_max + SERVER_SPARE_CONNECTIONS +
+                      (uint64_t)c->max_concurrency + DESCRIPTORS_OF_OUR_OWN;
+    if (app->descriptors < needed)
+        log_warn("app", "few_descriptors", LOG_INT("limit", app->descriptors),
+                 LOG_INT("needed", needed), LOG_INT("max_connections", c->connections_max));
+}
+
 static int start_http_side(struct app *app)
 {
     const struct config *c = app->config;
@@ -331,17 +374,13 @@ static int start_http_side(struct app *app)
         .routes = &app->routes,
         .read_timeout_ms = (uint64_t)c->request_read_timeout_ms,
         .body_max_bytes = (size_t)c->body_max_bytes,
+        .connections_max = (size_t)c->connections_max,
     };
     app->server = server_new(&app->loop, &server);
-    int rc = server_listen(app->server, c->host, (int)c->port);
+    int rc = listen_somewhere(app);
     if (rc == 0)
-        return 0;
-    char why[96];
-    uv_strerror_r(rc, why, sizeof(why));
-    fprintf(stderr, "codex-api: cannot listen on %s port %d: %s%s\n", c->host, (int)c->port, why,
-            rc == UV_EADDRINUSE ? "; is it running already? PORT sets another, 0 takes a free one"
-                                : "");
-    return EXIT_UNAVAILABLE;
+        warn_of_few_descriptors(app);
+    return rc;
 }
 
 /* ---- what is said on stderr, for people ---- */
@@ -477,6 +516,9 @@ int app_run(struct config *config)
     umask(077); /* also for what the worker writes into its home */
     app->config = config;
     log_set_level((enum log_level)config->log_level);
+    app->sockets = descriptors_listening();
+    descriptors_close_on_exec();
+    app->descriptors = descriptors_raise_limit();
     int rc = prepare_home(app);
     if (rc == 0)
         rc = prepare_key(app);

@@ -147,6 +147,8 @@ static const struct setting settings[] = {
       "a stream silent for this long gets a comment line; 0: never" },
     { "MAX_BODY_BYTES", BYTES, FIELD(body_max_bytes), "16777216", KIB, BODY_LIMIT_MAX, NULL,
       "largest request body; 413 above" },
+    { "MAX_CONNECTIONS", COUNT, FIELD(connections_max), "4096", 1, 100000, NULL,
+      "connections at once; more are refused with 503, but for a few that serve probes" },
     { "REQUEST_READ_TIMEOUT_MS", MILLIS, FIELD(request_read_timeout_ms), "60000", 100, HOUR, NULL,
       "time to send a request's head and body, and idle time of a kept-alive connection" },
     { "WRITE_STALL_MS", MILLIS, FIELD(write_stall_ms), "30000", 10, HOUR, NULL,
@@ -330,12 +332,13 @@ void config_free(struct config *c)
 
 /* What was bound, sized or started by them stays as it is until the next start. */
 static const char *const fixed_names[] = {
-    "SETTINGS_FILE",  "PORT",
-    "PROXY_HOST",     "PROXY_API_KEY",
-    "CODEX_HOME",     "DEMO_MODEL",
-    "MAX_BODY_BYTES", "REQUEST_READ_TIMEOUT_MS",
-    "STARTUP_HINT",   "PROXY_API_KEY_FILE",
-    "AUTH_POLL_MS",   "PROXY_KEYS_FILE",
+    "SETTINGS_FILE",   "PORT",
+    "PROXY_HOST",      "PROXY_API_KEY",
+    "CODEX_HOME",      "DEMO_MODEL",
+    "MAX_BODY_BYTES",  "REQUEST_READ_TIMEOUT_MS",
+    "STARTUP_HINT",    "PROXY_API_KEY_FILE",
+    "AUTH_POLL_MS",    "PROXY_KEYS_FILE",
+    "MAX_CONNECTIONS",
 };
 
 static bool is_fixed(const struct setting *s)
