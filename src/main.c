@@ -3,10 +3,13 @@
 #include "chat_request.h"
 #include "config.h"
 #include "json.h"
+#include "mem.h"
 
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 #define EXIT_USAGE 64
 #define EXIT_CONFIG 78
@@ -44,6 +47,7 @@ int main(int argc, char **argv)
 {
     const char *option = argc == 2 ? argv[1] : NULL;
     json_setup();
+    uv_replace_allocator(xmalloc, xrealloc, xcalloc, free); /* it would abort without a word */
     if (sodium_init() < 0) {
         fputs("codex-api: libsodium cannot be initialised\n", stderr);
         return 70;
