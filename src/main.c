@@ -4,11 +4,14 @@
 #include "config.h"
 #include "json.h"
 #include "key_command.h"
+#include "mem.h"
 #include "sentinel.h"
 
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 #define EXIT_USAGE 64
 #define EXIT_CONFIG 78
@@ -67,6 +70,7 @@ int main(int argc, char **argv)
     if (argc == 1 && strcmp(argv[0], SENTINEL_NAME) == 0) /* started so by ourselves alone */
         return sentinel_main();
     json_setup();
+    uv_replace_allocator(xmalloc, xrealloc, xcalloc, free); /* it would abort without a word */
     if (sodium_init() < 0) {
         fputs("codex-api: libsodium cannot be initialised\n", stderr);
         return 70;
