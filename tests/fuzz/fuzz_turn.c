@@ -33,6 +33,7 @@ struct owner {
 };
 
 struct stage {
+    unsigned workers;    /* met so far: each has ids of its own */
     struct rpc *rpc;     /* owned */
     struct turns *turns; /* owned */
     json_t *asked;       /* owned: calls of ours that were not answered, oldest first */
@@ -310,7 +311,7 @@ static void hear_line(struct stage *s, const char *text, size_t len)
 
 static void meet_worker(struct stage *s)
 {
-    s->rpc = rpc_new(deadlines, s->rpc != NULL ? rpc_next_id(s->rpc) : 1, &handlers, s);
+    s->rpc = rpc_new(deadlines, 1 + 1000000 * (uint64_t)s->workers++, &handlers, s);
     s->asked = json_array();
     s->opened = s->given_back = 0;
     turns_worker_ready(s->turns, s->rpc);
@@ -337,6 +338,8 @@ static const struct turns_options *options(bool at_once)
 {
     static const struct turns_options later = { .rpc_timeout_ms = LATER_MS,
                                                 .turn_timeout_ms = LATER_MS,
+                                                .first_event_timeout_ms = LATER_MS,
+                                                .silence_timeout_ms = LATER_MS,
                                                 .park_ttl_ms = LATER_MS,
                                                 .parked_max = 2,
                                                 .idle_ttl_ms = LATER_MS,

@@ -4,6 +4,7 @@
  * Each scenario is run in a child for the 1st, 2nd, ... n-th of its allocations failing. The linker puts the functions
  * named __wrap_ here in the place of malloc and its like, in our code and, through xmalloc, in jansson and libuv. */
 #include "access_key.h"
+#include "keyring.h"
 #include "catalog.h"
 #include "chat.h"
 #include "chat_request.h"
@@ -236,11 +237,15 @@ static void run_access_key(struct buf *out)
     buf_printf(out, "%zu ", key.len);
     buf_clear(&key);
     buf_printf(out, "%d ", access_key_from_file(path, &key, &why));
-    struct access_key *made_key = access_key_new(buf_str(&key));
-    buf_printf(out, "%d ", access_key_matches(made_key, key.data, key.len));
+    char *keys = path_of("keys");
+    struct keyring *ring = keyring_load(keys, 0, 0, &why);
+    keyring_set_default(ring, buf_str(&key));
+    const char *name = keyring_find(ring, key.data, key.len);
+    buf_printf(out, "%s ", name != NULL ? name : "nobody");
     buf_printf(out, "%d ", access_key_from_file("/nowhere/key", &key, &why));
     buf_puts(out, why);
-    access_key_free(made_key);
+    keyring_free(ring);
+    free(keys);
     buf_free(&key);
     free(why);
     free(path);
@@ -362,6 +367,8 @@ static const struct turn_events turn_events = { on_text, on_text, on_end };
 
 static const struct turns_options turn_options = { .rpc_timeout_ms = LATER_MS,
                                                    .turn_timeout_ms = LATER_MS,
+                                                   .first_event_timeout_ms = LATER_MS,
+                                                   .silence_timeout_ms = LATER_MS,
                                                    .park_ttl_ms = LATER_MS,
                                                    .parked_max = 2 };
 
@@ -515,7 +522,8 @@ static void answer(const char *body, struct buf *out)
                                                          .created = 1,
                                                          .completion_max_bytes = 100000 },
                                  on_output, NULL);
-    buf_printf(out, "begun %d\n", chat_begin(chat, turns, &plan, c));
+    chat_set_plan(chat, &plan, c);
+    buf_printf(out, "begun %d\n", chat_begin(chat, turns));
     chat_request_free(&request);
     hear_start();
     hear(NOTE("item/reasoning/summaryTextDelta", ",\"delta\":\"why\""));
