@@ -765,3 +765,43 @@ test('at SIGTERM under load nobody finds it ready after 100 ms, what was asked i
   assert.deepEqual(await proxy.exits(), { code: 0, signal: null });
   await proxy.stop();
 });
+
+test('a wall clock that jumps by an hour, to and fro, changes no timeout', async (t) => {
+  const worker = new FakeWorker();
+  const second = 1000 * SLACK;
+  const timeouts = {
+    WORKER_FIRST_EVENT_TIMEOUT_MS: String(second), SSE_KEEPALIVE_MS: '100', AUTH_POLL_MS: '100',
+    WORKER_BACKOFF_INITIAL_MS: '500', WORKER_BACKOFF_MAX_MS: '500', REQUEST_READ_TIMEOUT_MS: String(second), ...beats(100, 500),
+  };
+  const proxy = await Proxy.start(t, worker.settings(timeouts), { program: 'codex-api-jumping-clock' });
+  const { workerPid } = proxy;
+  const lasts = async (what, least_ms, job) => {
+    const began = performance.now();
+    await job();
+    const took = performance.now() - began;
+    assert.ok(took > least_ms * 0.9 && took < least_ms + 3000 * SLACK, `${what} took ${took} ms`);
+  };
+  await Promise.all([
+    lasts('a turn without an answer', second, async () => {
+      const { status, json } = await ask(proxy, fake({ silent: true }));
+      assert.deepEqual([status, json.error.code], [504, 'first_event_timeout']);
+    }),
+    lasts('half a request', second, async () => (await Wire.open(proxy)).send('POST /v1').ends()),
+    lasts('an answer', 2 * second, async () => {
+      const { status, text } = await ask(proxy, fake({ deltas: 40, gap_ms: second / 20 }), { stream: true });
+      assert.deepEqual([status, parse(text).done], [200, true]);
+    }),
+  ]);
+  await until('heartbeats', () => count(worker, 'server/diagnostics') >= 8);
+  assert.equal(proxy.workerPid, workerPid);
+  assert.deepEqual(proxy.events('heartbeat_missed'), []);
+  await lasts('a pause', 250, async () => {
+    process.kill(workerPid, 'SIGKILL');
+    await until('another worker', () => proxy.workerPid !== workerPid);
+  });
+  await proxy.ready();
+  await answers(proxy);
+  const ahead_ms = async () => Date.parse((await proxy.status()).now) - Date.now();
+  await until('an hour too many', async () => (await ahead_ms()) > 3_500_000);
+  await until('an hour too few', async () => (await ahead_ms()) < -3_500_000);
+});
