@@ -21,6 +21,7 @@
 #include <uv.h>
 
 #define CALLS_MAX 8
+#define LATER_MS 1000000
 
 static struct deadlines *deadlines;
 
@@ -388,10 +389,10 @@ static char *request_text(const struct stage *s, size_t *ret_len)
 
 static void begin(struct stage *s)
 {
-    const struct turns_options options = { .rpc_timeout_ms = 1000000,
-                                           .turn_timeout_ms = 1000000,
-                                           .first_event_timeout_ms = 1000000,
-                                           .silence_timeout_ms = 1000000 };
+    const struct turns_options options = { .rpc_timeout_ms = LATER_MS,
+                                           .turn_timeout_ms = LATER_MS,
+                                           .first_event_timeout_ms = LATER_MS,
+                                           .silence_timeout_ms = LATER_MS };
     struct chat_request request;
     struct api_error error;
     struct turn_plan plan;
