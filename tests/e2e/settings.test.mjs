@@ -94,6 +94,7 @@ const wrongSettings = {
   WORKER_RECYCLE_RSS_BYTES: ['-1', '1GiB', '1099511627777'],
   WORKER_RECYCLE_TURNS: ['-1', '1000000001', 'x'],
   WORKER_INPUT_QUEUE_MAX_BYTES: ['0', '1023', '67108865'],
+  MAX_CONNECTIONS: ['0', '100001', 'x'],
   AUTH_POLL_MS: ['-1', '3600001', 'x'],
   PORT: ['x', '-1', '65536', '1e3', ' 80', '80 ', '0x50', '99999999999999999999'],
   PROXY_API_KEY: ['short', 'with a blank', 'späßchen-key'],
