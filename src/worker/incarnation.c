@@ -44,6 +44,7 @@ struct incarnation {
     uint64_t ready_at_ms;      /* 0: it never was */
     uint64_t stopped_after_ms; /* uptime when it ceased to serve */
     bool heard;                /* a line has come since the last heartbeat */
+    bool unasked;              /* the last one could not be written */
     unsigned missed;           /* heartbeats in a row */
     bool worn_told;
     int64_t rss_bytes;
@@ -103,6 +104,9 @@ static void end(struct incarnation *inc, int64_t exit_code, int signal_number)
              LOG_INT("uptime_ms", death.uptime_ms), LOG_INT("turns", death.turns));
     if (!inc->shook_hands)
         log_start_stderr(inc);
+    /* The owner may be gone after the callback, and its sentinel with it. */
+    sentinel_release(inc->options.sentinel, death.pid);
+    inc->options.sentinel = NULL;
     inc->hooks->on_ended(inc->ctx, inc, &death);
     incarnation_free(inc);
 }
@@ -146,15 +150,12 @@ static void check_wear(struct incarnation *inc)
 
 static void send_heartbeat(struct incarnation *inc);
 
-/* Whatever the answer: it answers. A method that it does not know is an answer, too. */
-static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
+/* A question was answered, or its time is over. */
+static void judge(struct incarnation *inc, bool answered)
 {
-    struct incarnation *inc = ctx;
-    if (reply->status == RPC_LOST || inc->state != INC_READY)
-        return;
-    if (reply->status != RPC_TIMEOUT || inc->heard) {
+    inc->unasked = false;
+    if (answered || inc->heard) {
         inc->missed = 0;
-        inc->rss_bytes = json_int_at(reply->result, "process.residentMemoryBytes", inc->rss_bytes);
         arm(inc, inc->options.heartbeat_ms);
         check_wear(inc);
         return;
@@ -166,6 +167,21 @@ static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
         lose(inc, "heartbeat_timeout");
     else
         send_heartbeat(inc);
+}
+
+/* Whatever the answer: it answers. A method that it does not know is an answer, too. */
+static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
+{
+    struct incarnation *inc = ctx;
+    if (inc->state != INC_READY)
+        return;
+    if (reply->status == RPC_LOST) { /* its input is full: what it writes meanwhile must tell */
+        inc->unasked = true;
+        arm(inc, inc->options.heartbeat_timeout_ms);
+        return;
+    }
+    inc->rss_bytes = json_int_at(reply->result, "process.residentMemoryBytes", inc->rss_bytes);
+    judge(inc, reply->status != RPC_TIMEOUT);
 }
 
 /* Any line is a sign of life while the question is under way, as a busy worker may be slow to answer. */
@@ -333,7 +349,10 @@ static void on_deadline(struct deadline *d)
         lose(inc, "handshake_timeout");
         break;
     case INC_READY:
-        send_heartbeat(inc);
+        if (inc->unasked)
+            judge(inc, false);
+        else
+            send_heartbeat(inc);
         break;
     case INC_DRAINING: /* every turn has a deadline of its own, so this comes to an end */
         if (turns_count(inc->turns) == 0)
@@ -392,6 +411,11 @@ void incarnation_retire(struct incarnation *inc)
         incarnation_stop(inc, "retired");
 }
 
+void incarnation_go_on(struct incarnation *inc)
+{
+    inc->worn_told = false;
+}
+
 void incarnation_stop(struct incarnation *inc, const char *reason)
 {
     if (inc->state == INC_STOPPING)
@@ -413,9 +437,10 @@ void incarnation_free(struct incarnation *inc)
 {
     if (inc == NULL)
         return;
-    deadline_clear(inc->deadlines, &inc->deadline);
     turns_free(inc->turns);
+    rpc_cancel(inc->rpc, inc);
     rpc_free(inc->rpc);
+    deadline_clear(inc->deadlines, &inc->deadline);
     sentinel_release(inc->options.sentinel, process_pid(inc->process));
     process_release(inc->process);
     buf_free(&inc->start_stderr);

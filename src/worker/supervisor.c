@@ -257,7 +257,8 @@ static void set_state(struct supervisor *sup, enum sup_state next, enum sup_even
         sup->hooks->on_stopped(sup->ctx);
         break;
     case SUP_PREPARING:
-    case SUP_RECYCLING:
+    case SUP_RECYCLING: /* what begins now is as fresh as can be */
+        sup->recycle_wanted = NULL;
         arm(sup, sup->options.incarnation.handshake_timeout_ms);
         sup->hooks->prepare(sup->ctx);
         break;
@@ -298,7 +299,6 @@ static void recycle_if_wanted(struct supervisor *sup, enum sup_event why)
         sup->retired_count + 2 > SUP_RETIRED_MAX)
         return;
     log_info("worker", "recycling", LOG_ID("reason", sup->recycle_wanted));
-    sup->recycle_wanted = NULL;
     set_state(sup, SUP_RECYCLING, why);
 }
 
@@ -306,21 +306,20 @@ static void stop_all(struct supervisor *sup)
 {
     if (sup->current != NULL)
         incarnation_stop(sup->current, "stopped");
-    if (sup->next != NULL)
-        incarnation_stop(sup->next, "stopped");
     for (size_t i = 0; i < sup->retired_count; i++)
         incarnation_stop(sup->retired[i], "stopped");
 }
 
 static bool all_ended(const struct supervisor *sup)
 {
-    return sup->current == NULL && sup->next == NULL && sup->retired_count == 0;
+    return sup->current == NULL && sup->retired_count == 0;
 }
 
 /* Down, politely. */
 static void stop(struct supervisor *sup, enum sup_event why)
 {
     end_greeting(sup);
+    set_aside(sup, &sup->next); /* its place is free, should we be started again meanwhile */
     if (all_ended(sup)) {
         set_state(sup, SUP_STOPPED, why);
     } else {
@@ -407,6 +406,7 @@ static void give_up_recycling(struct supervisor *sup, const char *reason, enum s
 {
     log_error("worker", "recycle_failed", LOG_ID("reason", reason));
     set_aside(sup, &sup->next);
+    incarnation_go_on(sup->current);
     sup->hooks->on_recycled(sup->ctx, false);
     set_state(sup, SUP_READY, why);
     recycle_if_wanted(sup, why);
@@ -517,8 +517,8 @@ static void handle(struct supervisor *sup, enum sup_event event)
         in_stopping(sup, event);
         break;
     case SUP_BACKOFF:
-    case SUP_CRASHLOOP:
-        if (event == EV_DEADLINE)
+    case SUP_CRASHLOOP: /* a wish for a fresh one may be the cure: it is tried at once */
+        if (event == EV_DEADLINE || event == EV_RECYCLE)
             set_state(sup, SUP_PREPARING, event);
         else if (event == EV_STOP)
             stop(sup, event);

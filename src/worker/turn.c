@@ -293,7 +293,7 @@ static bool goes_on(struct turn *t, const struct rpc_reply *reply)
 static bool copy_id(char ret[OUTPUT_ID_MAX], const char *id)
 {
     size_t len = id != NULL ? strlen(id) : OUTPUT_ID_MAX;
-    if (len >= OUTPUT_ID_MAX)
+    if (len == 0 || len >= OUTPUT_ID_MAX)
         return false;
     memcpy(ret, id, len + 1);
     return true;

@@ -92,6 +92,8 @@ const wrongSettings = {
   WORKER_MODEL_CATALOG: ['none', 'Stripped'],
   DEMO_MODEL: ['yes', '1'],
   WORKER_MAX_CONCURRENCY: ['0', '1025', '1.5'],
+  PROXY_RATE_LIMIT_RPM: ['-1', '1000001', '1.5'],
+  PROXY_RATE_LIMIT_BURST: ['-1', '1000001'],
   WORKER_QUEUE_MAX: ['-1', '65537'],
   WORKER_QUEUE_TIMEOUT_MS: ['0', '3600001'],
   WORKER_HANDSHAKE_TIMEOUT_MS: ['9', '3600001', '1s'],
