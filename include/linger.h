@@ -15,7 +15,7 @@ struct uv_loop_s;
  * stops, or the limits above. Frees itself. */
 void linger_start(struct st_h2o_req_t *req);
 
-/* The same for the connection `fd` (borrowed), where h2o has no request. */
-void linger_on(struct uv_loop_s *loop, int fd);
+/* The same for a connection (its descriptor is borrowed) that h2o has no request of. */
+void linger_on(struct uv_loop_s *loop, int connection);
 
 #endif

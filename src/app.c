@@ -346,12 +346,13 @@ static int listen_somewhere(struct app *app)
     return EXIT_UNAVAILABLE;
 }
 
-/* A connection takes one descriptor, and a second while a chat runs on it. */
+/* A connection takes one descriptor, and a second while a chat runs or waits on it. */
 static void warn_of_few_descriptors(const struct app *app)
 {
     const struct config *c = app->config;
     uint64_t needed = (uint64_t)c->connections_max + SERVER_SPARE_CONNECTIONS +
-                      (uint64_t)c->max_concurrency + DESCRIPTORS_OF_OUR_OWN;
+                      (uint64_t)c->max_concurrency + (uint64_t)c->queue_max +
+                      DESCRIPTORS_OF_OUR_OWN;
     if (app->descriptors < needed)
         log_warn("app", "few_descriptors", LOG_INT("limit", app->descriptors),
                  LOG_INT("needed", needed), LOG_INT("max_connections", c->connections_max));

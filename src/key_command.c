@@ -68,10 +68,11 @@ static int add(const struct command *c, struct key_file *file)
         return fail_why(c, why);
     if (!ok)
         return fail(c, "the key could not be printed; remove it", strerror(errno));
-    fprintf(c->err,
-            "This is the only time that the key '%s' is shown. A codex-api that runs knows it once "
-            "it has read its keys again.\n",
-            c->name);
+    fprintf(
+        c->err,
+        "This is the only time that the key '%s' is shown. A codex-api that runs knows it after "
+        "a SIGHUP.\n",
+        c->name);
     return 0;
 }
 
@@ -84,9 +85,7 @@ static int remove_key(const struct command *c, struct key_file *file)
     key_file_remove(file, (size_t)at);
     if (!key_file_save(c->path, file, &why))
         return fail_why(c, why);
-    fprintf(c->err,
-            "The key '%s' is removed. A codex-api that runs takes it until it has read its keys "
-            "again.\n",
+    fprintf(c->err, "The key '%s' is removed. A codex-api that runs takes it until a SIGHUP.\n",
             c->name);
     return 0;
 }

@@ -21,9 +21,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#if H2O_LIBRARY_VERSION_MAJOR != 0 || H2O_LIBRARY_VERSION_MINOR != 13
-#error "the gate was made for http1.c of h2o 2.2; look there before it is used with another"
-#endif
+/* The gate was made for http1.c of h2o 2.2: look there before it is used with another. */
+_Static_assert(H2O_LIBRARY_VERSION_MAJOR == 0 && H2O_LIBRARY_VERSION_MINOR == 13, "h2o 2.2");
 
 #define DRAIN_GRACE_MS 1000 /* at a drain: for the first request of a connection to come in */
 

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
@@ -240,13 +241,16 @@ int listener_take(struct listener *l, int first, int count)
 
 int listener_port(const struct listener *l)
 {
-    struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ip4;
+        struct sockaddr_in6 ip6;
+    } address;
     socklen_t len = sizeof(address);
-    if (l->count == 0 || getsockname(l->sockets[0].fd, (struct sockaddr *)&address, &len) != 0)
+    memset(&address, 0, sizeof(address));
+    if (l->count == 0 || getsockname(l->sockets[0].fd, &address.any, &len) != 0)
         return 0;
-    if (address.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)(void *)&address)->sin6_port);
-    return ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.ip6.sin6_port : address.ip4.sin_port);
 }
 
 /* ---- the whole ---- */

@@ -107,6 +107,7 @@ static void refuse_head(h2o_req_t *req, enum head_fault fault)
     struct api_error error;
     struct reqctx *rc = reqctx_attach(req);
     conn_describe_fault(fault, &error);
+    rc->route = "rejected";
     rc->error_code = head_fault_name(fault);
     linger_start(req);
     reply_error(req, &error);

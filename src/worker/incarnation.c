@@ -18,6 +18,7 @@
 #define DRAIN_TICK_MS 50  /* between two looks whether the last turn has ended */
 #define HEARTBEATS_MISSED_MAX 2
 #define START_STDERR_MAX 8192 /* bytes kept of what a starting worker says */
+#define TOLD_A_SECOND_MAX 100 /* log lines about what one worker writes */
 #define RPC_IDS_EACH                                                                               \
     (INT64_C(1) << 32) /* ids of calls: a range for each incarnation, so none is used twice */
 
@@ -26,6 +27,13 @@ enum state {
     INC_READY,
     INC_DRAINING, /* replaced; its last turns run */
     INC_STOPPING  /* waiting for the exit */
+};
+
+/* A worker that babbles must not fill the log. */
+struct quota {
+    uint64_t since_ms; /* loop time */
+    unsigned used;     /* log lines since then */
+    uint64_t held_back;
 };
 
 struct incarnation {
@@ -50,9 +58,37 @@ struct incarnation {
     int64_t rss_bytes;
     bool shook_hands;        /* from then on its stderr may quote users */
     struct buf start_stderr; /* owned: what it said before the handshake */
+    struct quota stdout_told;
+    struct quota stderr_told;
 };
 
 static void set_state(struct incarnation *inc, enum state next);
+
+/* ---- what is told of its words ---- */
+
+static void tell_held_back(struct quota *q)
+{
+    if (q->held_back != 0)
+        log_warn("worker", "lines_held_back", LOG_INT("lines", q->held_back));
+    q->held_back = 0;
+}
+
+/* Whether one more line may be logged now. */
+static bool may_tell(const struct incarnation *inc, struct quota *q)
+{
+    uint64_t now_ms = deadlines_now_ms(inc->deadlines);
+    if (now_ms - q->since_ms >= 1000) {
+        tell_held_back(q);
+        q->since_ms = now_ms;
+        q->used = 0;
+    }
+    if (q->used == TOLD_A_SECOND_MAX) {
+        q->held_back++;
+        return false;
+    }
+    q->used++;
+    return true;
+}
 
 /* ---- going down ---- */
 
@@ -102,6 +138,8 @@ static void end(struct incarnation *inc, int64_t exit_code, int signal_number)
     log_info("worker", "exited", LOG_INT("pid", death.pid), LOG_INT("exit_code", death.exit_code),
              LOG_INT("signal", death.signal), LOG_ID("reason", death.reason),
              LOG_INT("uptime_ms", death.uptime_ms), LOG_INT("turns", death.turns));
+    tell_held_back(&inc->stdout_told);
+    tell_held_back(&inc->stderr_told);
     if (!inc->shook_hands)
         log_start_stderr(inc);
     /* The owner may be gone after the callback, and its sentinel with it. */
@@ -203,7 +241,7 @@ static bool write_to_child(void *ctx, char *bytes, size_t len)
 static void on_notification(void *ctx, const char *method, const json_t *params)
 {
     struct incarnation *inc = ctx;
-    if (!turns_notification(inc->turns, method, params))
+    if (!turns_notification(inc->turns, method, params) && may_tell(inc, &inc->stdout_told))
         log_debug("worker", "notification_ignored", LOG_SIZE("method", method));
 }
 
@@ -214,7 +252,8 @@ static void on_request(void *ctx, const json_t *id, const char *method, const js
     struct incarnation *inc = ctx;
     if (turns_request(inc->turns, id, method, params))
         return;
-    log_warn("worker", "request_denied", LOG_SIZE("method", method));
+    if (may_tell(inc, &inc->stdout_told))
+        log_warn("worker", "request_denied", LOG_SIZE("method", method));
     rpc_refuse(inc->rpc, id, "codex-api grants no requests");
 }
 
@@ -226,7 +265,7 @@ static void on_line(void *ctx, const char *line, size_t len)
     if (inc->state == INC_STOPPING)
         return;
     inc->heard = true;
-    if (len != 0 && !rpc_receive(inc->rpc, line, len))
+    if (len != 0 && !rpc_receive(inc->rpc, line, len) && may_tell(inc, &inc->stdout_told))
         log_warn("worker", "not_json", LOG_INT("bytes", len));
 }
 
@@ -235,7 +274,8 @@ static void on_line(void *ctx, const char *line, size_t len)
 static void on_stderr_line(void *ctx, const char *line, size_t len)
 {
     struct incarnation *inc = ctx;
-    log_debug("worker", "stderr", LOG_INT("bytes", len));
+    if (may_tell(inc, &inc->stderr_told))
+        log_debug("worker", "stderr", LOG_INT("bytes", len));
     if (inc->shook_hands || inc->start_stderr.len + len > START_STDERR_MAX)
         return;
     buf_append(&inc->start_stderr, line, len);

@@ -208,10 +208,14 @@ static void arm_run(struct turn *t)
     deadline_set(t->turns->deadlines, &t->deadline, left_ms, on_deadline);
 }
 
+/* With the first one another deadline counts, which may come sooner. */
 static void note_sign(struct turn *t)
 {
+    bool first = !t->heard;
     t->heard_at_ms = now_ms_of(t);
     t->heard = true;
+    if (first && t->state == TURN_RUNNING)
+        arm_run(t);
 }
 
 /* The worker's own words about a turn are none of the model's: the turn has begun, the user's message has gone in,

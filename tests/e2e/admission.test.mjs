@@ -190,12 +190,17 @@ test('while it drains, who waits still gets a turn; and a real status when time 
 
 // ---- without a worker ----
 
-test('who waits when the worker dies is answered by the next', async (t) => {
+test('who waits when the worker dies is answered by the next, after the one that was running', async (t) => {
   const { worker, proxy } = await start(t);
-  await occupy(proxy);
+  const holder = await occupy(proxy);
   const patient = ['a', 'b', 'c'].map((name) => ask(proxy, user(`turn ${name}`)));
   await waiting(proxy, 3);
   process.kill(proxy.workerPid, 'SIGKILL');
+  await proxy.waitForLog('a turn that is run again', (l) => l.event === 'run_again');
+  await proxy.ready();
+  await running(proxy, 1);
+  await waiting(proxy, 3);
+  holder.release();
   for (const { status } of await Promise.all(patient)) assert.equal(status, 200);
   assert.equal(worker.starts.length, 2);
 });
@@ -290,6 +295,34 @@ test('codex-api key adds, lists and removes; the file holds no key', async (t) =
   const next = (await start(t, { CODEX_HOME: home })).proxy;
   assert.equal((await ask(next, user('turn a'), {}, key)).status, 401);
   assert.equal((await ask(next, user('turn a'), {}, limited)).status, 200);
+});
+
+test('SIGHUP takes the keys of now, all or nothing, and forgives no used request', async (t) => {
+  const home = folder('keys');
+  const [old, slow] = [addKey(home, 'old'), addKey(home, 'slow', '--rpm', '1')];
+  const { proxy } = await start(t, { CODEX_HOME: home });
+  const status = async (key) => (await proxy.fetch('/v1/models', { key })).status;
+  const hangUp = async (event) => {
+    const since = proxy.logs.length;
+    proxy.child.kill('SIGHUP');
+    await proxy.waitForLog(event, (l) => l.event === event, since);
+  };
+  const holder = await occupy(proxy);
+  const patient = ask(proxy, user('turn a'), {}, old);
+  await waiting(proxy, 1);
+  assert.equal((await ask(proxy, [], {}, slow)).status, 400);
+  assert.equal((await ask(proxy, [], {}, slow)).status, 429);
+  const added = addKey(home, 'added');
+  assert.equal(keyCommand(home, 'remove', 'old').code, 0);
+  assert.deepEqual([await status(old), await status(added)], [200, 401], 'not yet');
+  await hangUp('reloaded');
+  assert.deepEqual([await status(old), await status(added), await status(KEY)], [401, 200, 200]);
+  assert.equal((await ask(proxy, [], {}, slow)).status, 429);
+  holder.release();
+  assert.equal((await patient).status, 200, 'what was let in goes on');
+  writeFileSync(join(home, 'keys'), 'no such thing\n');
+  await hangUp('reload_refused');
+  assert.deepEqual([await status(old), await status(added), await status(KEY)], [401, 200, 200]);
 });
 
 test('keys that are added at the same time are all there', async () => {

@@ -1,6 +1,7 @@
 // Every sort of bad input at the HTTP edge: one answer in our envelope, one log line, the connection closed where its framing is in
 // doubt, the descriptors back, and nobody else notices.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
 import { after } from 'node:test';
 import { KEY, SANITIZED, test, until, within } from './lib/kit.mjs';
 import { CHAT, descriptors, Proxy } from './lib/proxy.mjs';
@@ -371,6 +372,58 @@ test('an id of the client is replaced by ours', async () => {
     assert.ok(!text.includes(CANARY));
   }
   await unharmed(since, 0);
+});
+
+test('text of a client never reaches a header', async () => {
+  const since = proxy.logs.length;
+  const injected = `x\r\nx-${CANARY}: 1\r\n\r\n`;
+  const bodies = [
+    { model: injected, messages: user('hi') },
+    { model: MODEL, messages: user('hi'), user: injected },
+    { model: MODEL, messages: user('hi'), metadata: { [injected]: injected } },
+    { model: MODEL, messages: user('hi'), [injected]: 1 },
+    { model: MODEL, messages: [{ role: injected, content: 'hi' }] },
+  ];
+  for (const body of bodies) {
+    const { status, headers } = await proxy.chat(body);
+    assert.ok([200, 400, 404].includes(status));
+    assert.ok(!JSON.stringify(headers).includes('canary'), JSON.stringify(headers));
+  }
+  await unharmed(since, bodies.length);
+});
+
+test('an image that is not sent inline is answered 400, and nobody is asked for it', async () => {
+  const since = proxy.logs.length;
+  let asked = 0;
+  const bait = createServer((socket) => { asked++; socket.destroy(); });
+  await new Promise((done) => bait.listen(0, '127.0.0.1', done));
+  const urls = [
+    `http://127.0.0.1:${bait.address().port}/a.png`,
+    'http://169.254.169.254/latest/meta-data/',
+    'http://[fd00:ec2::254]/latest/meta-data/',
+    'file:///etc/passwd',
+    'FILE:///etc/passwd',
+    '/etc/passwd',
+    'gopher://127.0.0.1/',
+    `data:image/png;base64,${CANARY}!`,
+  ];
+  for (const url of urls) {
+    const content = [{ type: 'image_url', image_url: { url } }];
+    const { status, json, text } = await proxy.chat({ model: MODEL, messages: [{ role: 'user', content }] });
+    assert.equal(status, 400, url);
+    assert.match(json.error.param, /^messages\[0\]\.content\[0\]/);
+    assert.ok(!text.includes(url));
+  }
+  assert.equal(asked, 0);
+  bait.close();
+  await unharmed(since, urls.length);
+});
+
+test('a hundred thousand messages are answered 400 or 413', async () => {
+  const since = proxy.logs.length;
+  const many = JSON.stringify({ model: MODEL, messages: Array(100_001).fill(0) });
+  assert.ok([400, 413].includes((await proxy.chat(many)).status));
+  await unharmed(since);
 });
 
 // ---- timing, clients that leave ----

@@ -21,6 +21,7 @@
 #include <uv.h>
 
 #define CALLS_MAX 8
+#define LATER_MS 1000000
 
 static struct deadlines *deadlines;
 
@@ -388,7 +389,10 @@ static char *request_text(const struct stage *s, size_t *ret_len)
 
 static void begin(struct stage *s)
 {
-    const struct turns_options options = { .rpc_timeout_ms = 1000000, .turn_timeout_ms = 1000000 };
+    const struct turns_options options = { .rpc_timeout_ms = LATER_MS,
+                                           .turn_timeout_ms = LATER_MS,
+                                           .first_event_timeout_ms = LATER_MS,
+                                           .silence_timeout_ms = LATER_MS };
     struct chat_request request;
     struct api_error error;
     struct turn_plan plan;
@@ -407,7 +411,8 @@ static void begin(struct stage *s)
                                                .created = 1,
                                                .completion_max_bytes = 1 << 24 },
                        on_output, s);
-    FUZZ_CHECK(chat_begin(s->chat, s->turns, &plan, conversation));
+    chat_set_plan(s->chat, &plan, conversation);
+    FUZZ_CHECK(chat_begin(s->chat, s->turns));
     chat_request_free(&request);
     receive(s, json_pack("{s:i, s:{s:{s:s}}}", "id", 1, "result", "thread", "id", "th"));
     receive(s, json_pack("{s:i, s:{}}", "id", 2, "result"));

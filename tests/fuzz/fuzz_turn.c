@@ -5,6 +5,8 @@
  *     kN        from here on, owners whose number ends in N keep the thread, by the digest N % 4
  *     >N / &N   somebody comes back to what was kept by the digest N: with results / with more to say
  *     !         the worker answers the oldest call well    ?  with an error
+ *     =         with "overloaded", after which it is asked again
+ *     _         all that is kept is given back
  *     ~         the worker is gone, and a new one ready
  *     0         as the first: deadlines are over at once   .  what is due happens
  *     {...      the worker says this line; $T and $U in it stand for the ids of the newest thread and turn
@@ -21,6 +23,7 @@
 
 #define OWNERS_MAX 64
 #define LATER_MS 1000000
+#define IDS_MAX 1000000 /* of the calls to one worker */
 #define SETTLE_MAX 4096 /* answers until nothing is left to be answered */
 
 static uv_loop_t loop;
@@ -36,6 +39,7 @@ struct stage {
     struct rpc *rpc;     /* owned */
     struct turns *turns; /* owned */
     json_t *asked;       /* owned: calls of ours that were not answered, oldest first */
+    unsigned workers;    /* so far */
     unsigned threads;    /* named by the worker so far */
     size_t opened;
     size_t given_back;
@@ -262,7 +266,7 @@ static void say_interrupted(struct stage *s, const json_t *params)
 }
 
 /* Answers the oldest call that was not answered. */
-static void answer(struct stage *s, bool well)
+static void answer(struct stage *s, char how)
 {
     json_t *message = json_incref(json_array_get(s->asked, 0));
     if (message == NULL)
@@ -270,8 +274,10 @@ static void answer(struct stage *s, bool well)
     json_array_remove(s->asked, 0);
     const char *method = json_str_at(message, "method");
     long long id = json_int_at(message, "id", -1);
-    if (!well) {
-        say(s, "{\"id\":%lld,\"error\":{\"code\":-3260%u,\"message\":\"no\"}}", id, 0);
+    if (how != '!') {
+        s->hostile = s->hostile || how == '='; /* it may be asked again only later */
+        say(s, "{\"id\":%lld,\"error\":{\"code\":-32%03u,\"message\":\"no\"}}", id,
+            how == '=' ? 1 : 600);
     } else if (strcmp(method, "thread/start") == 0) {
         s->opened++;
         say(s, "{\"id\":%lld,\"result\":{\"thread\":{\"id\":\"th-%u\"}}}", id, ++s->threads);
@@ -310,7 +316,7 @@ static void hear_line(struct stage *s, const char *text, size_t len)
 
 static void meet_worker(struct stage *s)
 {
-    s->rpc = rpc_new(deadlines, s->rpc != NULL ? rpc_next_id(s->rpc) : 1, &handlers, s);
+    s->rpc = rpc_new(deadlines, 1 + (uint64_t)IDS_MAX * s->workers++, &handlers, s);
     s->asked = json_array();
     s->opened = s->given_back = 0;
     turns_worker_ready(s->turns, s->rpc);
@@ -337,6 +343,8 @@ static const struct turns_options *options(bool at_once)
 {
     static const struct turns_options later = { .rpc_timeout_ms = LATER_MS,
                                                 .turn_timeout_ms = LATER_MS,
+                                                .first_event_timeout_ms = LATER_MS,
+                                                .silence_timeout_ms = LATER_MS,
                                                 .park_ttl_ms = LATER_MS,
                                                 .parked_max = 2,
                                                 .idle_ttl_ms = LATER_MS,
@@ -365,10 +373,12 @@ static void step(struct stage *s, const char *line, size_t len)
         s->keeps[n] = true;
         break;
     case '!':
-        answer(s, true);
-        break;
     case '?':
-        answer(s, false);
+    case '=':
+        answer(s, *line);
+        break;
+    case '_':
+        turns_drop_kept(s->turns);
         break;
     case '~':
         replace_worker(s);
@@ -390,7 +400,7 @@ static void settle(struct stage *s, bool at_once)
     for (unsigned i = 0; i < s->owner_count; i++)
         leave(s, i);
     for (size_t i = 0; i < SETTLE_MAX && json_array_size(s->asked) != 0; i++)
-        answer(s, false);
+        answer(s, '?');
     FUZZ_CHECK(json_array_size(s->asked) == 0);
     if (at_once) /* a call may have found its deadline before its answer */
         return;

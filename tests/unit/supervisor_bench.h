@@ -79,6 +79,12 @@ static inline void bench_on_listed(void *ctx, const struct rpc_reply *reply)
     supervisor_greeted(b->sup, ok && !b->fails_greeting);
 }
 
+/* The greeting that is under way: one question. */
+static inline void bench_ask(struct bench *b)
+{
+    rpc_call(b->rpc, "model/list", json_object(), 60000, bench_on_listed, b);
+}
+
 /* g(reet) */
 static inline void bench_greet(void *ctx, struct rpc *rpc, const char *user_agent)
 {
@@ -90,7 +96,7 @@ static inline void bench_greet(void *ctx, struct rpc *rpc, const char *user_agen
     b->rpc = rpc;
     snprintf(b->user_agent, sizeof(b->user_agent), "%s", user_agent);
     if (!b->holds_greeting)
-        rpc_call(rpc, "model/list", json_object(), 60000, bench_on_listed, b);
+        bench_ask(b);
 }
 
 /* x: the greeting is cancelled */
@@ -271,6 +277,15 @@ static inline void stop(struct bench *b)
     assert_int_equal(b->stopped, 1);
     if (b->sup != NULL)
         assert_int_equal(status_of(b).state, SUP_STOPPED);
+}
+
+/* How often it heard of that. */
+static inline size_t count_of(struct bench *b, char event)
+{
+    size_t count = 0;
+    for (const char *at = buf_str(&b->story); *at != '\0'; at++)
+        count += *at == event;
+    return count;
 }
 
 static inline bool is_gone(int pid)

@@ -14,6 +14,7 @@
 #include "failure.h"
 #include "file.h"
 #include "folder.h"
+#include "keyring.h"
 #include "launch.h"
 #include "lines.h"
 #include "log.h"
@@ -24,6 +25,7 @@
 #include "redact.h"
 #include "rpc.h"
 #include "schema.h"
+#include "settings_file.h"
 
 #include <signal.h>
 #include <sodium.h>
@@ -236,13 +238,47 @@ static void run_access_key(struct buf *out)
     buf_printf(out, "%zu ", key.len);
     buf_clear(&key);
     buf_printf(out, "%d ", access_key_from_file(path, &key, &why));
-    struct access_key *made_key = access_key_new(buf_str(&key));
-    buf_printf(out, "%d ", access_key_matches(made_key, key.data, key.len));
     buf_printf(out, "%d ", access_key_from_file("/nowhere/key", &key, &why));
     buf_puts(out, why);
-    access_key_free(made_key);
     buf_free(&key);
     free(why);
+    free(path);
+}
+
+static void run_keyring(struct buf *out)
+{
+    struct key_file file = { .salt = { 1 } };
+    struct key_entry entry = { .name = "one", .rpm = 3, .burst = -1 };
+    struct rate_state rate;
+    char *why = NULL;
+    char *path = path_of("keys");
+    key_hash(file.salt, "sk-the-first", 12, entry.hash);
+    key_file_add(&file, &entry);
+    memcpy(entry.name, "two", 4);
+    key_hash(file.salt, "sk-the-second", 13, entry.hash);
+    key_file_add(&file, &entry);
+    buf_printf(out, "%d ", key_file_save(path, &file, &why));
+    struct keyring *ring = keyring_load(path, 0, 0, &why);
+    keyring_set_default(ring, "sk-of-the-settings");
+    buf_printf(out, "%d ", keyring_reload(ring, &why));
+    const char *name = keyring_find(ring, "sk-the-second", 13);
+    keyring_take(ring, "two", 1000, &rate);
+    buf_printf(out, "%zu %s %d\n", keyring_count(ring), name, (int)rate.remaining);
+    keyring_free(ring);
+    key_file_free(&file);
+    free(path);
+}
+
+static void run_settings_file(struct buf *out)
+{
+    static const char text[] = "# settings\nPORT=0\n\nCODEX_MODEL=\"a\\\"b\\n\"\nPORT=1\n";
+    struct settings_file file;
+    char *path = path_of("settings");
+    buf_printf(out, "%d ", file_replace(path, text, sizeof(text) - 1));
+    buf_printf(out, "%d ", settings_file_read(&file, path, stderr));
+    buf_printf(out, "%s %s", settings_file_get(&file, "PORT"),
+               settings_file_get(&file, "CODEX_MODEL"));
+    settings_file_free(&file);
     free(path);
 }
 
@@ -362,6 +398,8 @@ static const struct turn_events turn_events = { on_text, on_text, on_end };
 
 static const struct turns_options turn_options = { .rpc_timeout_ms = LATER_MS,
                                                    .turn_timeout_ms = LATER_MS,
+                                                   .first_event_timeout_ms = LATER_MS,
+                                                   .silence_timeout_ms = LATER_MS,
                                                    .park_ttl_ms = LATER_MS,
                                                    .parked_max = 2 };
 
@@ -515,7 +553,8 @@ static void answer(const char *body, struct buf *out)
                                                          .created = 1,
                                                          .completion_max_bytes = 100000 },
                                  on_output, NULL);
-    buf_printf(out, "begun %d\n", chat_begin(chat, turns, &plan, c));
+    chat_set_plan(chat, &plan, c);
+    buf_printf(out, "begun %d\n", chat_begin(chat, turns));
     chat_request_free(&request);
     hear_start();
     hear(NOTE("item/reasoning/summaryTextDelta", ",\"delta\":\"why\""));
@@ -767,6 +806,8 @@ static const struct scenario {
     { "log", run_log },
     { "redact", run_redact },
     { "access_key", run_access_key },
+    { "keyring", run_keyring },
+    { "settings_file", run_settings_file },
     { "rpc", run_rpc },
     { "models", run_models },
     { "turn", run_turn },
@@ -801,6 +842,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FOLDER_TEST(test_whichever_allocation_fails_it_ends_with_words_or_changes_nothing),
     };
+    if (access("/dev/shm", W_OK) == 0) /* thousands of small files are written: not to a disk */
+        environment_set("TMPDIR", "/dev/shm");
     json_setup();
     uv_replace_allocator(xmalloc, xrealloc, xcalloc, free);
     log_set_level(LOG_SILENCE);
