@@ -144,6 +144,7 @@ static void cut_off(struct exchange *x, const char *why)
 {
     log_warn("http", "client_cut_off", LOG_ID("request_id", x->rc->id), LOG_ID("reason", why));
     x->rc->outcome = why; /* also when the last write is the one that hangs */
+    watch_reset(x->watch);
     abandon(x, why);
 }
 
@@ -284,26 +285,35 @@ static void refuse(struct exchange *x, const struct api_error *error)
     reply_error(x->req, error);
 }
 
+static void no_worker(const struct exchange *x, struct api_error *ret)
+{
+    api_error_set(ret, 503, "server_error", "worker_not_ready", NULL, "The worker is not ready.");
+    ret->retry_after_s = admission_retry_after_s(x->all->options.admission);
+}
+
 static void refuse_no_worker(struct exchange *x)
 {
     struct api_error error;
-    api_error_set(&error, 503, "server_error", "worker_not_ready", NULL,
-                  "The worker is not ready.");
-    error.retry_after_s = admission_retry_after_s(x->all->options.admission);
+    no_worker(x, &error);
     refuse(x, &error);
+}
+
+static void no_room(const struct exchange *x, struct api_error *ret)
+{
+    if (!admission_is_open(x->all->options.admission)) {
+        no_worker(x, ret);
+        return;
+    }
+    api_error_set(ret, 429, "requests", "proxy_queue_full", NULL,
+                  "This endpoint is busy: all of its turns are taken, and no more requests may "
+                  "wait for one.");
+    ret->retry_after_s = admission_retry_after_s(x->all->options.admission);
 }
 
 static void refuse_full(struct exchange *x)
 {
     struct api_error error;
-    if (!admission_is_open(x->all->options.admission)) {
-        refuse_no_worker(x);
-        return;
-    }
-    api_error_set(&error, 429, "requests", "proxy_queue_full", NULL,
-                  "This endpoint is busy: all of its turns are taken, and no more requests may "
-                  "wait for one.");
-    error.retry_after_s = admission_retry_after_s(x->all->options.admission);
+    no_room(x, &error);
     refuse(x, &error);
 }
 
@@ -341,7 +351,16 @@ static void on_expired(struct ticket *ticket)
     chat_abort(x->chat, &error);
 }
 
-static const struct ticket_events ticket_events = { on_admitted, on_expired };
+static void on_displaced(struct ticket *ticket)
+{
+    struct exchange *x = ticket_owner(ticket, struct exchange, ticket);
+    struct api_error error;
+    x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    no_room(x, &error);
+    chat_abort(x->chat, &error);
+}
+
+static const struct ticket_events ticket_events = { on_admitted, on_expired, on_displaced };
 
 /* ---- public ---- */
 
