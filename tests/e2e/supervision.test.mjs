@@ -691,6 +691,24 @@ test('SIGHUP and a new login under load cost no request', async (t) => {
   assert.deepEqual(deaths.map((d) => [d.reason, d.exit_code]), Array(6).fill(['retired', 0]));
 });
 
+test('a login that is being written is not taken before it is whole', async (t) => {
+  const worker = new FakeWorker();
+  const proxy = await Proxy.start(t, worker.settings({ AUTH_POLL_MS: '20', WORKER_HEARTBEAT_MS: '100' }));
+  const path = join(proxy.home, 'auth.json');
+  const looked = async () => {
+    const beats = count(worker, 'server/diagnostics');
+    await until('some heartbeats', () => count(worker, 'server/diagnostics') >= beats + 3);
+  };
+  for (const part of ['', '{"OPENAI_API_KEY":', '{"OPENAI_API_KEY":"sk-1"']) {
+    writeFileSync(path, part);
+    await looked();
+  }
+  assert.deepEqual(proxy.events('recycling'), []);
+  writeFileSync(path, '{"OPENAI_API_KEY":"sk-1"}\n');
+  await until('another worker', async () => (await proxy.status()).worker.recycles === 1);
+  await answers(proxy);
+});
+
 test('new settings that are wrong, or whose worker does not start, leave the old ones', async (t) => {
   const file = join(folder('settings'), 'settings');
   const worker = new FakeWorker();
