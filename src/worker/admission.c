@@ -18,7 +18,7 @@ struct admission_line {
     char principal[ADMISSION_PRINCIPAL_MAX + 1];
     struct ticket_list tickets; /* linked: by number */
     size_t count;
-    size_t deficit;             /* places that it may still take in this turn */
+    size_t deficit; /* places that it may still take in this turn */
 };
 
 TAILQ_HEAD(line_list, admission_line);
