@@ -38,8 +38,9 @@ struct admission_options {
  * of the ticket's owner. */
 struct ticket_events {
     void (*on_admitted)(struct ticket *ticket);
-    void (*on_expired)(struct ticket *ticket);   /* it has left */
-    void (*on_displaced)(struct ticket *ticket); /* so has it: the queue is full, and another had less of it */
+    void (*on_expired)(struct ticket *ticket); /* it has left */
+    void (*on_displaced)(
+        struct ticket *ticket); /* so has it: the queue is full, and another had less of it */
 };
 
 enum ticket_state { TICKET_NONE, TICKET_QUEUED, TICKET_RUNNING };
