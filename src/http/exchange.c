@@ -19,6 +19,9 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#define PIECE_MAX_BYTES                                                                            \
+    65536 /* of one write: a client that takes less than that for too long is cut off */
+
 struct exchanges {
     struct exchange_options options;
     LIST_HEAD(, exchange) list; /* linked: each lives in its request's pool */
@@ -35,6 +38,8 @@ struct exchange {
     struct ticket ticket;
     struct watch *watch; /* owned; frees itself in its close callback */
     struct buf sending;  /* owned: in flight, must stay put until h2o asks for more */
+    size_t handed;       /* bytes of it that h2o was given */
+    bool ends;           /* nothing comes after it */
     struct deadline keepalive;
     struct deadline stall;
     bool stream;
@@ -201,6 +206,27 @@ static void arm_keepalive(struct exchange *x)
         deadline_set(o->deadlines, &x->keepalive, o->keepalive_ms, on_keepalive);
 }
 
+/* More to send, or the end. */
+static bool refill(struct exchange *x)
+{
+    buf_clear(&x->sending);
+    x->handed = 0;
+    chat_pull(x->chat, &x->sending);
+    x->ends = chat_state(x->chat) == CHAT_ENDED;
+    return x->sending.len != 0 || x->ends; /* an empty send in progress would spin in h2o */
+}
+
+/* The next piece for h2o. A client that has taken one is not stalled, however much is left. */
+static h2o_iovec_t next_piece(struct exchange *x)
+{
+    size_t len = x->sending.len - x->handed;
+    if (len > PIECE_MAX_BYTES)
+        len = PIECE_MAX_BYTES;
+    h2o_iovec_t piece = h2o_iovec_init(x->sending.data + x->handed, len);
+    x->handed += len;
+    return piece;
+}
+
 /* The only caller of h2o_send while all is well. May free x: nothing follows the call. */
 static void flush(struct exchange *x)
 {
@@ -210,13 +236,12 @@ static void flush(struct exchange *x)
         answer_error(x);
         return;
     }
-    bool last = chat_state(x->chat) == CHAT_ENDED;
-    buf_clear(&x->sending);
-    chat_pull(x->chat, &x->sending);
-    if (x->sending.len == 0 && !last)
-        return; /* an empty send in progress would spin in h2o */
+    if (x->handed == x->sending.len && !refill(x))
+        return;
     if (!x->started)
         start_response(x);
+    h2o_iovec_t piece = next_piece(x);
+    bool last = x->ends && x->handed == x->sending.len;
     x->inflight = true;
     deadline_set(x->all->options.deadlines, &x->stall, x->all->options.write_stall_ms, on_stall);
     if (last) {
@@ -226,8 +251,8 @@ static void flush(struct exchange *x)
     } else {
         arm_keepalive(x);
     }
-    h2o_iovec_t v = h2o_iovec_init(x->sending.data, x->sending.len);
-    h2o_send(x->req, &v, v.len != 0, last ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
+    h2o_send(x->req, &piece, piece.len != 0,
+             last ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 
 static void on_proceed(h2o_generator_t *self, h2o_req_t *req)

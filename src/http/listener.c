@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,6 +25,7 @@
 #define ACCEPTS_AT_ONCE 64 /* then others have their turn; the event is level-triggered */
 #define PAUSE_MS 100       /* after an accept that failed for a reason that lasts */
 #define REPORT_MS 1000     /* between two log lines about refused connections */
+#define UNSENT_MAX_BYTES 131072
 
 struct listening {
     uv_poll_t poll;
@@ -185,6 +187,14 @@ static void pause_accepting(struct listener *l)
 
 /* ---- sockets ---- */
 
+/* Connections inherit it. What their clients do not take is to wait in our memory, where it is bounded and texts are joined,
+ * and not by the megabyte in the kernel's. */
+static void bound_unsent(int fd)
+{
+    const int most_bytes = UNSENT_MAX_BYTES;
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most_bytes, sizeof(most_bytes));
+}
+
 /* Owns fd only when it returns 0. */
 static int add_socket(struct listener *l, int fd, bool inherited)
 {
@@ -197,6 +207,7 @@ static int add_socket(struct listener *l, int fd, bool inherited)
     s->fd = fd;
     s->inherited = inherited;
     l->count++;
+    bound_unsent(fd);
     uv_poll_start(&s->poll, UV_READABLE, on_connection);
     return 0;
 }

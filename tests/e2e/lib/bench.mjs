@@ -5,7 +5,7 @@ import { MODEL } from './workers.mjs';
 
 // { 'abort-after': 3, unary: true } -> --abort-after 3 --unary
 const flags = (options) =>
-  Object.entries(options).flatMap(([name, value]) =>
+  Object.entries(options).filter(([, value]) => value !== false).flatMap(([name, value]) =>
     value === true ? [`--${name}`] : [value].flat().flatMap((one) => [`--${name}`, String(one)]),
   );
 
