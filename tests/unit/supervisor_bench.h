@@ -27,6 +27,7 @@ struct bench {
     /* what the owner does */
     bool holds_prepare; /* never answers */
     bool fails_prepare;
+    bool fails_successors; /* the preparation of all but the first */
     bool holds_greeting;
     bool fails_greeting;
     unsigned lives;          /* the ready worker that it spares; those before it are killed */
@@ -62,7 +63,7 @@ static inline void bench_prepare(void *ctx)
     enum sup_state state = status_of(b).state;
     assert_true(state == SUP_PREPARING || state == SUP_RECYCLING);
     if (!b->holds_prepare)
-        supervisor_prepared(b->sup, !b->fails_prepare);
+        supervisor_prepared(b->sup, !b->fails_prepare && !(b->fails_successors && b->ready != 0));
 }
 
 /* c(ancel) */
