@@ -160,8 +160,11 @@ static void on_request_end(h2o_logger_t *logger, h2o_req_t *req)
     c->answering = false;
     c->served = true;
     c->since_ms = deadlines_now_ms(c->all->options.deadlines);
-    if (!req->http1_is_persistent)
+    if (!req->http1_is_persistent) {
+        /* h2o closes it next, but a duplicate that lingers would keep the end of the answer from the client. */
+        shutdown(h2o_socket_get_fd(c->socket), SHUT_WR);
         return;
+    }
     if (input->size > used &&
         head_check(&c->head, input->bytes + used, input->size - used) == HEAD_BAD)
         input->size = used;

@@ -149,6 +149,7 @@ static void cut_off(struct exchange *x, const char *why)
 {
     log_warn("http", "client_cut_off", LOG_ID("request_id", x->rc->id), LOG_ID("reason", why));
     x->rc->outcome = why; /* also when the last write is the one that hangs */
+    watch_reset(x->watch);
     abandon(x, why);
 }
 

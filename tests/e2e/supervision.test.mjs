@@ -14,7 +14,7 @@ const model = await ModelStub.start();
 after(() => model.stop());
 
 const MiB = 1 << 20;
-const SLACK = SANITIZED ? 5 : 1; // what a promise in milliseconds is stretched by
+const SLACK = SANITIZED ? 3 : 1; // what a promise in milliseconds is stretched by
 
 const content = (completion) => completion.choices[0].message.content;
 const methods = (worker) => worker.journal.filter((line) => line.in?.method);
@@ -369,8 +369,8 @@ test('while one worker makes way for another, each answers its own', async (t) =
 const stubborn = 'ignore_eof=1,ignore_sigterm=1,grandchild=start';
 
 async function killedWithAll(proxy, groups) {
-  const sentinel = sentinelOf(proxy.pid);
-  assert.ok(sentinel !== undefined && groups.every((pgid) => groupMembers(pgid).length > 0));
+  const sentinel = await until('its sentinel', () => sentinelOf(proxy.pid));
+  assert.ok(groups.every((pgid) => groupMembers(pgid).length > 0));
   proxy.kill('SIGKILL');
   const killed = performance.now();
   await proxy.exits();
@@ -394,7 +394,7 @@ test('5 s after the proxy was killed nothing of a worker is left, whatever it ig
 test('a sentinel that dies is replaced, and the new one knows all workers', async () => {
   const worker = new FakeWorker(stubborn);
   const proxy = await Proxy.start(null, worker.settings());
-  const first = sentinelOf(proxy.pid);
+  const first = await until('its sentinel', () => sentinelOf(proxy.pid));
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.kill(first, signal);
   await answers(proxy);
   assert.equal(sentinelOf(proxy.pid), first, 'what is not for it does not end it');
@@ -620,8 +620,9 @@ test('nothing that a client sends makes the proxy call what is not on its list',
     const got = await dice.pick(wild)();
     if (got) statuses.set(got.status, 1 + (statuses.get(got.status) ?? 0));
   };
-  await pool(8, Array.from({ length: SANITIZED ? 150 : 500 }, () => one));
-  assert.ok(statuses.get(200) > 20 && statuses.get(400) > 20, JSON.stringify([...statuses]));
+  const requests = SANITIZED ? 150 : 500;
+  await pool(8, Array.from({ length: requests }, () => one));
+  for (const status of [200, 400]) assert.ok(statuses.get(status) > requests / 50, JSON.stringify([...statuses]));
   await answers(proxy);
   const { journal } = worker;
   assert.deepEqual(journal.filter((line) => 'bad' in line), [], 'each line is one message');
@@ -643,22 +644,24 @@ test('nothing that a client sends makes the proxy call what is not on its list',
   assert.equal(worker.starts.length, 1);
 });
 
-test('an overloaded worker is asked again three times within 2 s, then the client may', async (t) => {
-  for (const method of ['thread/start', 'thread/inject_items', 'turn/start']) {
-    for (const [refusals, wanted] of [[3, 200], [4, 503]]) {
-      const worker = new FakeWorker(`overload=${refusals},overload_method=${method}`);
-      const proxy = await Proxy.start(t, worker.settings());
-      const { status, json, headers } = await ask(proxy, user('patience'));
-      assert.equal(status, wanted, `${method}, ${refusals} times`);
-      const times = methods(worker).filter((line) => line.in.method === method).map((line) => line.t);
-      assert.equal(times.length, 4);
-      assert.ok(times[3] - times[0] < 2000 * SLACK, `asked for ${times[3] - times[0]} ms`);
-      if (wanted === 200) continue;
+test('an overloaded worker is asked again three times within 2 s, then the client may', async () => {
+  const refusing = (method, refusals, wanted) => async () => {
+    const worker = new FakeWorker(`overload=${refusals},overload_method=${method}`);
+    const proxy = await Proxy.start(null, worker.settings());
+    const { status, json, headers } = await ask(proxy, user('patience'));
+    assert.equal(status, wanted, `${method}, ${refusals} times`);
+    const times = methods(worker).filter((line) => line.in.method === method).map((line) => line.t);
+    assert.equal(times.length, 4);
+    assert.ok(times[3] - times[0] < 2000 * SLACK, `asked for ${times[3] - times[0]} ms`);
+    if (wanted === 503) {
       assert.equal(json.error.code, 'server_overloaded');
       assert.ok(Number(headers['retry-after']) >= 1);
       await answers(proxy);
     }
-  }
+    await proxy.stop();
+  };
+  const all = ['thread/start', 'thread/inject_items', 'turn/start'];
+  await pool(6, all.flatMap((method) => [refusing(method, 3, 200), refusing(method, 4, 503)]));
 });
 
 // ---- operators ----
@@ -686,6 +689,24 @@ test('SIGHUP and a new login under load cost no request', async (t) => {
   await until('the end of the old ones', () => workersOf(proxy.pid).length === 1);
   const { deaths } = (await proxy.status()).worker;
   assert.deepEqual(deaths.map((d) => [d.reason, d.exit_code]), Array(6).fill(['retired', 0]));
+});
+
+test('a login that is being written is not taken before it is whole', async (t) => {
+  const worker = new FakeWorker();
+  const proxy = await Proxy.start(t, worker.settings({ AUTH_POLL_MS: '20', WORKER_HEARTBEAT_MS: '100' }));
+  const path = join(proxy.home, 'auth.json');
+  const looked = async () => {
+    const beats = count(worker, 'server/diagnostics');
+    await until('some heartbeats', () => count(worker, 'server/diagnostics') >= beats + 3);
+  };
+  for (const part of ['', '{"OPENAI_API_KEY":', '{"OPENAI_API_KEY":"sk-1"']) {
+    writeFileSync(path, part);
+    await looked();
+  }
+  assert.deepEqual(proxy.events('recycling'), []);
+  writeFileSync(path, '{"OPENAI_API_KEY":"sk-1"}\n');
+  await until('another worker', async () => (await proxy.status()).worker.recycles === 1);
+  await answers(proxy);
 });
 
 test('new settings that are wrong, or whose worker does not start, leave the old ones', async (t) => {

@@ -6,6 +6,7 @@
 #include "fuzz.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,11 +21,13 @@ struct input {
     size_t len;
 };
 
-/* What is being tried, for the one that dies of it. */
-static const struct input *current;
-static const unsigned char *current_data;
-static size_t current_len;
-static size_t current_variant;
+/* What is being tried. Words and path are made before, for a signal handler may not make them. */
+static struct {
+    char words[4600];
+    char path[32];
+    const unsigned char *data; /* NULL: nothing */
+    size_t len;
+} current;
 
 void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
@@ -36,26 +39,28 @@ static _Noreturn void give_up(const char *what, const char *name)
 
 /* ---- a death says of what ---- */
 
+static void put(int fd, const void *bytes, size_t len)
+{
+    if (write(fd, bytes, len) < 0)
+        return; /* it dies anyway */
+}
+
 static void say_current(void)
 {
-    if (current == NULL)
+    if (current.data == NULL)
         return;
-    char path[64];
-    snprintf(path, sizeof(path), "crash-%ld", (long)getpid());
-    fprintf(stderr, "replay: died of %s, variant %zu (0: the file itself)\n", current->name,
-            current_variant);
-    FILE *file = fopen(path, "we");
-    if (file == NULL)
-        return;
-    fwrite(current_data, 1, current_len, file);
-    fclose(file);
-    fprintf(stderr, "replay: to repeat, run this program with the file %s of this folder\n", path);
-    current = NULL;
+    put(STDERR_FILENO, current.words, strlen(current.words));
+    int fd = open(current.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        put(fd, current.data, current.len);
+        close(fd);
+    }
+    current.data = NULL;
 }
 
 static void on_signal(int number)
 {
-    say_current(); /* not what a signal handler may do, but nothing is left to be lost */
+    say_current();
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -133,7 +138,7 @@ struct variant {
 };
 
 /* Puts the bytes in the place of `removed` of them at `at`; too many are not taken. */
-static void splice(struct variant *v, size_t at, size_t removed, const void *bytes, size_t len)
+static void put_in(struct variant *v, size_t at, size_t removed, const void *bytes, size_t len)
 {
     if (v->len - removed + len > v->cap)
         return;
@@ -189,21 +194,21 @@ static void change_once(struct variant *v, const struct input *other)
             v->data[at] = (unsigned char)fuzz_next(&v->random);
         break;
     case 2: /* less */
-        splice(v, at, len, NULL, 0);
+        put_in(v, at, len, NULL, 0);
         break;
     case 3: /* twice */
         memcpy(piece, v->data + at, len);
-        splice(v, fuzz_below(&v->random, v->len + 1), 0, piece, len);
+        put_in(v, fuzz_below(&v->random, v->len + 1), 0, piece, len);
         break;
     case 4: { /* a word of JSON, in the place of something */
         const char *word = words[fuzz_below(&v->random, COUNT_OF(words))];
-        splice(v, at, fuzz_below(&v->random, 2) == 0 ? 0 : len, word, strlen(word));
+        put_in(v, at, fuzz_below(&v->random, 2) == 0 ? 0 : len, word, strlen(word));
         break;
     }
     case 5: { /* a piece of another file */
         size_t from = fuzz_below(&v->random, other->len + 1);
         size_t count = other->len - from < 200 ? other->len - from : 200;
-        splice(v, at, 0, other->data + from, count);
+        put_in(v, at, 0, other->data + from, count);
         break;
     }
     default: /* cut short */
@@ -215,13 +220,17 @@ static void change_once(struct variant *v, const struct input *other)
 
 static void run(const struct input *of, size_t variant, const unsigned char *data, size_t len)
 {
-    current = of;
-    current_variant = variant;
-    current_data = data;
-    current_len = len;
+    snprintf(current.path, sizeof(current.path), "crash-%ld", (long)getpid());
+    snprintf(current.words, sizeof(current.words),
+             "replay: died of %s, variant %zu (0: the file itself)\n"
+             "replay: to repeat, run this program with the file %s of this folder\n",
+             of->name, variant, current.path);
+    current.data = data;
+    current.len = len;
     alarm(20);
     (void)LLVMFuzzerTestOneInput(data, len);
     alarm(0);
+    current.data = NULL;
 }
 
 static void run_variants(const struct input *all, size_t count, size_t which, size_t variants)
@@ -266,7 +275,6 @@ int main(int argc, char **argv)
         run(&all[i], 0, all[i].data, all[i].len);
     for (size_t i = 0; i < count; i++)
         run_variants(all, count, i, variants);
-    current = NULL;
     printf("replay: %zu files and %zu variants of them: %zu inputs\n", count, count * variants,
            count * (variants + 1));
     for (size_t i = 0; i < count; i++) {

@@ -99,11 +99,11 @@ static void test_a_model_that_does_not_begin_is_given_up(void **state)
     struct owner o = { 0 };
     begin_bench(&b, SHORT_MS, 0, 0);
     begin(&b, &o);
+    uint64_t begun_ms = deadlines_now_ms(b.loop.deadlines); /* the loop's time, which counts */
     turn_bench_run(&b, 'a');
-    uint64_t begun_ms = now_ms(&b);
     wait_for_end(&b, &o);
     assert_int_equal(o.outcome, TURN_UNANSWERED);
-    assert_true(now_ms(&b) + 1 >= begun_ms + SHORT_MS);
+    assert_true(now_ms(&b) >= begun_ms + SHORT_MS);
     turn_bench_delta(&b, 'a', "m1", "too late");
     expect_interrupt(&b);
     assert_int_equal(o.text.len, 0);
