@@ -29,9 +29,15 @@ function speech(count, gap_ms) {
 
 const status = async (proxy) => (await proxy.fetch('/status.json')).json;
 
+// Of the processes below a proxy; one that is reaped meanwhile is none.
 const states = (proxy) =>
-  readFileSync(`/proc/${proxy.pid}/task/${proxy.pid}/children`, 'utf8').trim().split(' ')
-    .map((pid) => /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
+  readFileSync(`/proc/${proxy.pid}/task/${proxy.pid}/children`, 'utf8').trim().split(' ').flatMap((pid) => {
+    try {
+      return /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1];
+    } catch {
+      return [];
+    }
+  });
 
 // What a proxy holds once nothing is in flight.
 async function rest(proxy) {
