@@ -29,9 +29,15 @@ function speech(count, gap_ms) {
 
 const status = async (proxy) => (await proxy.fetch('/status.json')).json;
 
+// Of the processes below a proxy; one that is reaped meanwhile is none.
 const states = (proxy) =>
-  readFileSync(`/proc/${proxy.pid}/task/${proxy.pid}/children`, 'utf8').trim().split(' ')
-    .map((pid) => /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
+  readFileSync(`/proc/${proxy.pid}/task/${proxy.pid}/children`, 'utf8').trim().split(' ').flatMap((pid) => {
+    try {
+      return /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1];
+    } catch {
+      return [];
+    }
+  });
 
 // What a proxy holds once nothing is in flight.
 async function rest(proxy) {
@@ -302,26 +308,28 @@ test(`${crowd.stopped} clients that do not read, ${crowd.slow} that read slowly:
   const before = await warmUp(t, proxy, messages, load);
   const alone = await Bench.run(t, proxy, messages, { ...load, duration: SANITIZED ? 2 : 4 });
 
-  // 44 kB a second for each: more than the kernel keeps, for longer than it takes to be cut off.
-  const endless = fake({ deltas: 80, size: 4000, gap_ms: 90 });
+  const long = fake({ deltas: 120, size: 4000, gap_ms: 80 }); // more than the kernel keeps
   const others = Bench.start(t, proxy, messages, { ...load, requests: FOREVER });
-  const deaf = Bench.start(t, proxy, endless, {
-    concurrency: stopped, requests: stopped, 'stop-reading-after': 1, 'timeout-ms': SANITIZED ? 20_000 : 10_000,
+  const deaf = Bench.start(t, proxy, long, {
+    concurrency: stopped, requests: stopped, 'stop-reading-after': 1, 'timeout-ms': 60_000,
   });
   const tardy = Bench.start(t, proxy, messages, {
     concurrency: slow, requests: slow, 'slow-read': 4000, expect: text, 'timeout-ms': 30_000,
   });
   let kernel = 0;
   let most = 0;
+  const cuts = () => proxy.events('client_cut_off').map((line) => line.reason);
   await until('the end of those that do not read', async () => {
     const queues = unsent(proxy.port);
     kernel = Math.max(kernel, sum(queues));
     most = Math.max(most, ...queues);
     await pause(50);
-    return deaf.ended;
+    return cuts().length === stopped;
   }, 40_000);
-  const [cut, late] = [await deaf.report(), await tardy.report()];
-  const beside = await others.finish();
+  const late = await tardy.report();
+  const open = 1 + 2 * (healthy + 1); // of those that go on: a connection, and what tells of its end
+  await until('closed connections', () => descriptors(proxy.pid) <= proxy.descriptorsAtRest + open);
+  const [beside, cut] = await Promise.all([others.finish(), deaf.finish()]);
   const after = await rest(proxy);
 
   const { aborted: _, ...outcomes } = counts(beside.total);
@@ -333,7 +341,7 @@ test(`${crowd.stopped} clients that do not read, ${crowd.slow} that read slowly:
     `gaps between frames of ${healthy} healthy streams: p50 ${ms(quiet.p50)} alone, ${ms(busy.p50)} beside ` +
       `(${(busy.p50 / quiet.p50).toFixed(2)} times); p99 ${ms(quiet.p99)}, ${ms(busy.p99)} (${(busy.p99 / quiet.p99).toFixed(2)} times)`,
   );
-  t.diagnostic(`stopped: ${JSON.stringify(counts(cut.total))} within ${ms(taken)}; slow: ${JSON.stringify(counts(late.total))}`);
+  t.diagnostic(`${stopped} stopped: cut off within ${ms(taken)}; ${slow} slow: ${JSON.stringify(counts(late.total))}`);
   t.diagnostic(
     `proxy: ${MiB(before.rss)} MiB before, at most ${peak.toFixed(1)} MiB, ${MiB(after.rss)} MiB after; the kernel kept ` +
       `at most ${MiB(kernel / 1024)} MiB, ${(most / 1024).toFixed(0)} KiB for one; ${cpu_s.toFixed(1)} s of CPU in ${beside.run.elapsed_s.toFixed(1)} s`,
@@ -346,12 +354,12 @@ test(`${crowd.stopped} clients that do not read, ${crowd.slow} that read slowly:
   only(beside.probe.outcomes, 'done');
   only(late.total.outcomes, 'done');
   exact(late);
-  only(cut.total.outcomes, 'cut', 'reset');
-  assert.deepEqual(proxy.events('client_cut_off').map((line) => line.reason), Array(stopped).fill('write_stall'));
-  assert.ok(busy.p99 < quiet.p99 + 500, `gaps of ${ms(busy.p99)}`);
+  only(cut.total.outcomes, 'aborted', 'cut', 'reset'); // one that does not read may not see its end
+  assert.deepEqual(cuts(), Array(stopped).fill('write_stall'));
+  assert.ok(busy.p99 < quiet.p99 + 1000, `gaps of ${ms(busy.p99)}`);
   assert.ok(most < 512 * 1024, `the kernel keeps ${most} bytes for one client`);
   // What was said is kept twice until its turn ends: in its turn, and in its answer.
-  if (!SANITIZED) assert.ok(peak < before.rss / 1024 + (2 * stopped * 80 * 4000) / 2 ** 20 + 32, `${peak} MiB`);
+  if (!SANITIZED) assert.ok(peak < before.rss / 1024 + (2 * stopped * 120 * 4000) / 2 ** 20 + 32, `${peak} MiB`);
 });
 
 test('who reads slowly but steadily gets all of a long answer, however long that takes', async (t) => {
