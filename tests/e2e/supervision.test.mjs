@@ -722,6 +722,23 @@ test('new settings that are wrong, or whose worker does not start, leave the old
   await busy.stop();
 });
 
+test('what h2o itself refuses is told to the pages of the new origins', async (t) => {
+  const file = join(folder('settings'), 'settings');
+  const [before, after] = ['https://before.example.com', 'https://after.example.com'];
+  writeFileSync(file, `PROXY_CORS_ORIGINS=${before}\n`);
+  const proxy = await Proxy.start(t, new FakeWorker().settings({ SETTINGS_FILE: file }));
+  const allowed = async (origin) => {
+    const { status, headers } = await proxy.chat('x', { origin, expect: 'nothing' });
+    assert.equal(status, 417);
+    return headers['access-control-allow-origin'];
+  };
+  assert.deepEqual([await allowed(before), await allowed(after)], [before, undefined]);
+  writeFileSync(file, `PROXY_CORS_ORIGINS=${after}\n`);
+  proxy.signal('SIGHUP');
+  await proxy.waitForLog('the reload', (l) => l.event === 'reloaded');
+  assert.deepEqual([await allowed(before), await allowed(after)], [undefined, after]);
+});
+
 test('a worker that dies after new settings did not work is started again with the old ones', async (t) => {
   const file = join(folder('settings'), 'settings');
   const worker = new FakeWorker();
