@@ -178,8 +178,8 @@ static void cancel_greet(void *ctx, struct rpc *rpc)
     models_cancel(worker->models, rpc);
 }
 
-/* A successor that came to nothing takes its terms with it, unless newer ones have come: what runs goes on, and starts
- * again, as it was. */
+/* A successor that came to nothing takes its terms with it, unless newer ones have come: what runs, or ran, goes on and
+ * starts again as it was. */
 static void on_recycled(void *ctx, bool ok)
 {
     struct worker *worker = ctx;

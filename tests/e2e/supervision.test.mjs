@@ -756,6 +756,24 @@ test('a worker that dies after new settings did not work is started again with t
   await answers(proxy);
 });
 
+test('a worker that dies while new settings are tried is started again with the old ones, if they do not work', async (t) => {
+  const home = folder('settings');
+  const [file, silent] = [join(home, 'settings'), join(home, 'silent')];
+  const worker = new FakeWorker();
+  const settings = worker.settings({ SETTINGS_FILE: file, WORKER_HANDSHAKE_TIMEOUT_MS: '2000' });
+  writeFileSync(file, `CODEX_BIN=${settings.CODEX_BIN}\n`);
+  delete settings.CODEX_BIN;
+  const proxy = await Proxy.start(t, settings);
+  writeFileSync(silent, '#!/bin/sh\nexec sleep 60\n', { mode: 0o700 });
+  writeFileSync(file, `CODEX_BIN=${silent}\n`);
+  proxy.signal('SIGHUP');
+  await until('the trial', async () => (await proxy.status()).worker.state === 'recycling');
+  process.kill(proxy.workerPid, 'SIGKILL');
+  await until('another life', () => worker.starts.length === 2, 20_000);
+  await proxy.ready();
+  await answers(proxy);
+});
+
 test('at SIGTERM under load nobody finds it ready after 100 ms, what was asked is answered, and the exit is 0', async () => {
   const worker = new FakeWorker();
   const proxy = await Proxy.start(null, worker.settings());
