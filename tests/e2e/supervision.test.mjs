@@ -739,6 +739,29 @@ test('what h2o itself refuses is told to the pages of the new origins', async (t
   assert.deepEqual([await allowed(before), await allowed(after)], [undefined, after]);
 });
 
+test('models of new settings are served by the worker that has them, and not before', async (t) => {
+  const file = join(folder('settings'), 'settings');
+  const worker = new FakeWorker();
+  const settings = worker.settings({ SETTINGS_FILE: file });
+  const good = `CODEX_BIN=${settings.CODEX_BIN}\n`;
+  for (const name of ['CODEX_BIN', 'CODEX_MODEL']) delete settings[name];
+  writeFileSync(file, `${good}CODEX_MODEL=org/one\n`);
+  const proxy = await Proxy.start(t, settings);
+  const served = async () => {
+    const { data } = (await proxy.fetch('/v1/models')).json;
+    return data.map(({ id }) => id).filter((id) => id.startsWith('org/'));
+  };
+  assert.deepEqual(await served(), ['org/one']);
+  writeFileSync(file, 'CODEX_BIN=/nonexistent/codex\nCODEX_MODEL=org/two\n');
+  proxy.signal('SIGHUP');
+  await proxy.waitForLog('the failure', (l) => l.event === 'recycle_failed');
+  assert.deepEqual(await served(), ['org/one'], 'the old one goes on');
+  writeFileSync(file, `${good}CODEX_MODEL=org/two\n`);
+  proxy.signal('SIGHUP');
+  await until('another worker', async () => (await proxy.status()).worker.recycles === 1);
+  assert.deepEqual(await served(), ['org/two']);
+});
+
 test('a worker that dies after new settings did not work is started again with the old ones', async (t) => {
   const file = join(folder('settings'), 'settings');
   const worker = new FakeWorker();
