@@ -1,6 +1,7 @@
 /* Whole answers: a status, headers and a JSON body. */
 #include "reply.h"
 
+#include "config.h"
 #include "cors.h"
 #include "id.h"
 #include "json.h"
@@ -117,7 +118,7 @@ void reply_write_raw(struct buf *out, const struct api_error *error, const char 
 
 struct wrapper_filter {
     h2o_filter_t super;
-    const char *origins; /* borrowed */
+    const struct config *config; /* borrowed: a reload frees the texts in it */
 };
 
 struct wrapper {
@@ -171,14 +172,14 @@ static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t *
                    H2O_STRLIT("application/json"), 1);
     reply_header(req, "x-request-id", id);
     reply_header(req, "openai-processing-ms", "0"); /* nobody processed it */
-    cors_allow(req, ((struct wrapper_filter *)(void *)self)->origins);
+    cors_allow(req, ((struct wrapper_filter *)(void *)self)->config->cors_origins);
     linger_start(req);
     h2o_setup_next_ostream(req, &stream->next);
 }
 
-void reply_wrap_core_errors(h2o_pathconf_t *fallback_path, const char *origins)
+void reply_wrap_core_errors(h2o_pathconf_t *fallback_path, const struct config *config)
 {
     h2o_filter_t *filter = h2o_create_filter(fallback_path, sizeof(struct wrapper_filter));
     filter->on_setup_ostream = on_setup_wrapper;
-    ((struct wrapper_filter *)(void *)filter)->origins = origins;
+    ((struct wrapper_filter *)(void *)filter)->config = config;
 }

@@ -152,7 +152,7 @@ static void configure(struct server *server)
     host->fallback_path.error_log.emit_request_errors = 0;
     access_log_register(&host->fallback_path);
     conns_register(&host->fallback_path);
-    reply_wrap_core_errors(&host->fallback_path, server->options.routes->config->cors_origins);
+    reply_wrap_core_errors(&host->fallback_path, server->options.routes->config);
 }
 
 struct server *server_new(uv_loop_t *loop, const struct server_options *options)

@@ -399,6 +399,8 @@ static void set_state(struct turn *t, enum turn_state next)
         bound_kept(turns, TURN_PARKED, turns->options.parked_max);
         break;
     case TURN_IDLE:
+        /* An end that overtook the answer to turn/start: that answer is none of the next run's. */
+        rpc_cancel(turns->rpc, t);
         t->turn_id[0] = '\0';
         deadline_set(turns->deadlines, &t->deadline, turns->options.idle_ttl_ms, on_deadline);
         bound_kept(turns, TURN_IDLE, turns->options.idle_max);

@@ -745,6 +745,46 @@ test('new settings that are wrong, or whose worker does not start, leave the old
   await busy.stop();
 });
 
+test('what h2o itself refuses is told to the pages of the new origins', async (t) => {
+  const file = join(folder('settings'), 'settings');
+  const [before, after] = ['https://before.example.com', 'https://after.example.com'];
+  writeFileSync(file, `PROXY_CORS_ORIGINS=${before}\n`);
+  const proxy = await Proxy.start(t, new FakeWorker().settings({ SETTINGS_FILE: file }));
+  const allowed = async (origin) => {
+    const { status, headers } = await proxy.chat('x', { origin, expect: 'nothing' });
+    assert.equal(status, 417);
+    return headers['access-control-allow-origin'];
+  };
+  assert.deepEqual([await allowed(before), await allowed(after)], [before, undefined]);
+  writeFileSync(file, `PROXY_CORS_ORIGINS=${after}\n`);
+  proxy.signal('SIGHUP');
+  await proxy.waitForLog('the reload', (l) => l.event === 'reloaded');
+  assert.deepEqual([await allowed(before), await allowed(after)], [undefined, after]);
+});
+
+test('models of new settings are served by the worker that has them, and not before', async (t) => {
+  const file = join(folder('settings'), 'settings');
+  const worker = new FakeWorker();
+  const settings = worker.settings({ SETTINGS_FILE: file });
+  const good = `CODEX_BIN=${settings.CODEX_BIN}\n`;
+  for (const name of ['CODEX_BIN', 'CODEX_MODEL']) delete settings[name];
+  writeFileSync(file, `${good}CODEX_MODEL=org/one\n`);
+  const proxy = await Proxy.start(t, settings);
+  const served = async () => {
+    const { data } = (await proxy.fetch('/v1/models')).json;
+    return data.map(({ id }) => id).filter((id) => id.startsWith('org/'));
+  };
+  assert.deepEqual(await served(), ['org/one']);
+  writeFileSync(file, 'CODEX_BIN=/nonexistent/codex\nCODEX_MODEL=org/two\n');
+  proxy.signal('SIGHUP');
+  await proxy.waitForLog('the failure', (l) => l.event === 'recycle_failed');
+  assert.deepEqual(await served(), ['org/one'], 'the old one goes on');
+  writeFileSync(file, `${good}CODEX_MODEL=org/two\n`);
+  proxy.signal('SIGHUP');
+  await until('another worker', async () => (await proxy.status()).worker.recycles === 1);
+  assert.deepEqual(await served(), ['org/two']);
+});
+
 test('a worker that dies after new settings did not work is started again with the old ones', async (t) => {
   const file = join(folder('settings'), 'settings');
   const worker = new FakeWorker();
@@ -758,6 +798,24 @@ test('a worker that dies after new settings did not work is started again with t
   await proxy.waitForLog('the failure', (l) => l.event === 'recycle_failed');
   process.kill(proxy.workerPid, 'SIGKILL');
   await until('another life', () => worker.starts.length === 2);
+  await proxy.ready();
+  await answers(proxy);
+});
+
+test('a worker that dies while new settings are tried is started again with the old ones, if they do not work', async (t) => {
+  const home = folder('settings');
+  const [file, silent] = [join(home, 'settings'), join(home, 'silent')];
+  const worker = new FakeWorker();
+  const settings = worker.settings({ SETTINGS_FILE: file, WORKER_HANDSHAKE_TIMEOUT_MS: '2000' });
+  writeFileSync(file, `CODEX_BIN=${settings.CODEX_BIN}\n`);
+  delete settings.CODEX_BIN;
+  const proxy = await Proxy.start(t, settings);
+  writeFileSync(silent, '#!/bin/sh\nexec sleep 60\n', { mode: 0o700 });
+  writeFileSync(file, `CODEX_BIN=${silent}\n`);
+  proxy.signal('SIGHUP');
+  await until('the trial', async () => (await proxy.status()).worker.state === 'recycling');
+  process.kill(proxy.workerPid, 'SIGKILL');
+  await until('another life', () => worker.starts.length === 2, 20_000);
   await proxy.ready();
   await answers(proxy);
 });

@@ -288,6 +288,29 @@ static void test_a_promoted_successor_that_fails_is_a_failed_start(void **state)
     assert_int_equal(status_of(b).restarts, 2);
     assert_works(b);
     stop(b);
+    assert_string_equal(buf_str(&b->story), "pgrpglxnpgrls"); /* in vain, and told once */
+}
+
+static void test_a_promoted_preparation_that_fails_was_in_vain(void **state)
+{
+    struct bench *b = *state;
+    start_good(b);
+    b->holds_prepare = true;
+    supervisor_recycle(b->sup, "test");
+    assert_int_equal(kill(b->first_pid, SIGKILL), 0);
+    while (status_of(b).state == SUP_RECYCLING)
+        uv_run(&b->loop.uv, UV_RUN_ONCE);
+    b->holds_prepare = false;
+    supervisor_prepared(b->sup, false);
+    wait_until(b, was_ready_twice);
+    b->fails_prepare = true; /* of a start that is none of a recycling nothing is told */
+    assert_int_equal(kill(status_of(b).pid, SIGKILL), 0);
+    wait_until(b, has_failed_twice);
+    b->fails_prepare = false;
+    while (b->ready != 3)
+        uv_run(&b->loop.uv, UV_RUN_ONCE);
+    assert_int_equal(count_of(b, 'n'), 1);
+    stop(b);
 }
 
 /* ---- asked more than once, or at another time ---- */
@@ -553,6 +576,7 @@ int main(void)
         BENCH_TEST(test_a_successor_under_way_takes_over_from_one_that_dies),
         BENCH_TEST(test_one_that_dies_before_its_successor_is_prepared_is_restarted_at_once),
         BENCH_TEST(test_a_promoted_successor_that_fails_is_a_failed_start),
+        BENCH_TEST(test_a_promoted_preparation_that_fails_was_in_vain),
         BENCH_TEST(test_asked_again_while_under_way_it_is_done_once_more),
         BENCH_TEST(test_asked_during_the_first_start_it_is_done_afterwards),
         BENCH_TEST(test_a_start_that_is_yet_to_come_is_fresh_enough),

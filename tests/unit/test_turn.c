@@ -1906,6 +1906,57 @@ static void test_an_end_before_the_answer_to_turn_start_can_be_kept(void **state
     forget(&o);
 }
 
+/* The end of the first run has overtaken its answer: that answer is none of the second run's. */
+static json_int_t begin_again_unanswered(struct turn_bench *b, struct owner *o, struct owner *next)
+{
+    begin(b, o);
+    answer_before(b, 2);
+    json_int_t id = wire_expect(&b->wire, "turn/start", NULL);
+    say_started(b);
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    again(b, next, 'a', "[{}]");
+    return id;
+}
+
+static void test_a_late_failure_of_the_first_run_does_not_end_the_second(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { .keeps = 'a' };
+    struct owner next = { 0 };
+    json_int_t id = begin_again_unanswered(b, &o, &next);
+    wire_answer_error(&b->wire, id, -32603, "late");
+    assert_int_equal(next.ends, 0);
+    turn_bench_inject(b);
+    turn_bench_start(b, 'a');
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    assert_int_equal(next.outcome, TURN_COMPLETED);
+    turn_bench_release(b, 'a');
+    forget(&next);
+    forget(&o);
+}
+
+static void test_a_late_answer_of_the_first_run_does_not_name_the_second(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { .keeps = 'a' };
+    struct owner next = { 0 };
+    json_int_t id = begin_again_unanswered(b, &o, &next);
+    wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-a\"}}");
+    turn_bench_inject(b);
+    id = wire_expect(&b->wire, "turn/start", NULL); /* the end overtakes its answer as well */
+    assert_true(wire_hear(&b->wire,
+                          "{\"method\":\"turn/started\",\"params\":{\"threadId\":\"th-a\","
+                          "\"turn\":{\"id\":\"tu-2\"}}}"));
+    assert_true(wire_hear(
+        &b->wire, "{\"method\":\"turn/completed\",\"params\":{\"threadId\":\"th-a\",\"turn\":"
+                  "{\"id\":\"tu-2\",\"status\":\"completed\"}}}"));
+    assert_int_equal(next.ends, 1);
+    wire_answer(&b->wire, id, "{\"turn\":{\"id\":\"tu-2\"}}");
+    turn_bench_release(b, 'a');
+    forget(&next);
+    forget(&o);
+}
+
 /* ---- all of them ---- */
 
 static void test_every_run_of_the_model_is_counted_and_every_thread_that_is_held(void **state)
@@ -2080,6 +2131,8 @@ int main(void)
         KEEPING_TEST(test_from_then_on_nothing_is_kept_whatever_the_owner_wants),
         KEEPING_TEST(test_a_turn_that_failed_is_not_kept),
         KEEPING_TEST(test_an_end_before_the_answer_to_turn_start_can_be_kept),
+        KEEPING_TEST(test_a_late_failure_of_the_first_run_does_not_end_the_second),
+        KEEPING_TEST(test_a_late_answer_of_the_first_run_does_not_name_the_second),
     };
     json_setup();
     log_set_level(LOG_SILENCE);
