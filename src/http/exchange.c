@@ -350,9 +350,24 @@ static void refuse_too_big(struct exchange *x)
     refuse(x, &error);
 }
 
+/* A worker that does not read is given no more to read: what waits for it is in our memory. */
+static bool refused_as_congested(struct exchange *x)
+{
+    struct api_error error;
+    if (!worker_congested(x->all->options.worker))
+        return false;
+    api_error_set(&error, 503, "server_error", "worker_congested", NULL,
+                  "The worker is too slow in taking requests.");
+    error.retry_after_s = 1;
+    refuse(x, &error);
+    return true;
+}
+
 static void begin(struct exchange *x)
 {
     x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    if (refused_as_congested(x))
+        return;
     if (chat_begin(x->chat, worker_turns(x->all->options.worker)))
         arm_keepalive(x);
     else
@@ -421,6 +436,8 @@ void exchange_run(struct exchanges *all, h2o_req_t *req, const struct chat_optio
         refuse(x, &error);
         return;
     }
+    if (refused_as_congested(x))
+        return;
     switch (admission_enter(all->options.admission, &x->ticket)) {
     case ADMISSION_RUNS:
         begin(x);

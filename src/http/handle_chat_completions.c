@@ -95,17 +95,6 @@ static bool check_ready(const struct routes *routes, struct api_error *error)
     return false;
 }
 
-/* A worker that does not read is given no more to read: what waits for it is in our memory. */
-static bool check_input(const struct routes *routes, struct api_error *error)
-{
-    if (!worker_congested(routes->worker))
-        return true;
-    api_error_set(error, 503, "server_error", "worker_congested", NULL,
-                  "The worker is too slow in taking requests.");
-    error->retry_after_s = 1;
-    return false;
-}
-
 static bool check_model(const struct routes *routes, const struct chat_request *request,
                         struct plan_options *ret, struct api_error *error)
 {
@@ -192,7 +181,7 @@ void handle_chat_completions(struct routes *routes, h2o_req_t *req)
     bool ok = check_rate(routes, req, rc, &error) && check_media(req, &error) &&
               chat_request_parse(&request, req->entity.base, req->entity.len, &error) &&
               check_ready(routes, &error) && check_model(routes, &request, &plan, &error) &&
-              check_leftovers(routes, &error) && check_input(routes, &error);
+              check_leftovers(routes, &error);
     if (ok) {
         run(routes, req, rc, &request, &plan);
     } else {
