@@ -103,7 +103,8 @@ static const struct setting settings[] = {
     { "WORKER_TURN_TIMEOUT_MS", MILLIS, FIELD(turn_timeout_ms), "1800000", 10, 24 * HOUR, NULL,
       "deadline of one whole turn" },
     { "WORKER_HEARTBEAT_MS", MILLIS, FIELD(heartbeat_ms), "15000", 0, HOUR, NULL,
-      "how often the worker is asked whether it lives; 0: never" },
+      "how often the worker is asked whether it lives; 0: never, and then the two limits of "
+      "WORKER_RECYCLE_ are not looked at either" },
     { "WORKER_HEARTBEAT_TIMEOUT_MS", MILLIS, FIELD(heartbeat_timeout_ms), "10000", 10, HOUR, NULL,
       "a worker that is silent for this long twice after being asked is replaced" },
     { "WORKER_RECYCLE_RSS_BYTES", BYTES, FIELD(recycle_rss_bytes), "1073741824", 0,
