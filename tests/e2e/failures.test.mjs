@@ -156,16 +156,29 @@ test('an answer cut short by the upstream has finish_reason length or content_fi
   }
 });
 
-const TIMEOUT = { status: 504, type: 'server_error', code: 'upstream_timeout' };
+const TIMEOUT = { status: 504, type: 'server_error', code: 'turn_timeout' };
 
 test('an upstream that never says anything is 504 by the deadline, one that falls silent an error frame', async (t) => {
   const hasty = await Proxy.start(t, model.settings({ WORKER_TURN_TIMEOUT_MS: '1000' }));
   await failsBothWays(hasty, stub({ preset: 'silent' }), { ...TIMEOUT, within_ms: 5000 });
   const { text } = await ask(hasty, stub({ preset: 'hang' }), { stream: true });
-  assert.equal(parse(text).error.code, 'upstream_timeout');
+  assert.equal(parse(text).error.code, 'turn_timeout');
   assert.equal(parse(text).done, false);
   const { status, json } = await ask(hasty, stub({ preset: 'hang' }));
-  assert.deepEqual([status, json.error.code], [504, 'upstream_timeout']);
+  assert.deepEqual([status, json.error.code], [504, 'turn_timeout']);
+});
+
+test('a model that does not begin, and one that falls silent, have deadlines of their own', async (t) => {
+  const deadlines = { WORKER_FIRST_EVENT_TIMEOUT_MS: '1000', WORKER_SILENCE_TIMEOUT_MS: '1000' };
+  const hasty = await Proxy.start(t, model.settings(deadlines));
+  const late = { status: 504, type: 'server_error', code: 'first_event_timeout', within_ms: 5000 };
+  await failsBothWays(hasty, stub({ preset: 'silent' }), late);
+  const { text } = await ask(hasty, stub({ preset: 'hang' }), { stream: true });
+  assert.deepEqual([parse(text).error.code, parse(text).done], ['silence_timeout', false]);
+  const { status, json } = await ask(hasty, stub({ preset: 'hang' }));
+  assert.deepEqual([status, json.error.code], [504, 'silence_timeout']);
+  const { json: slow } = await ask(hasty, steps({ reasoning: 'Hm.' }, { pause_ms: 600 }, { text: 'So ' }, { pause_ms: 600 }, { text: 'be it.' }));
+  assert.equal(slow.choices[0].message.content, 'So be it.', 'who goes on has all the time of the turn');
 });
 
 // A provider where nobody listens.

@@ -18,7 +18,7 @@ function run(args, settings = {}) {
   return { code: status, stdout, stderr };
 }
 
-const HELP_ROW = /^ {2}([A-Z0-9_]+) \(default: (.*?)\)(?: \[(.*)\])?\n {6}(.+)$/gm;
+const HELP_ROW = /^ {2}([A-Z0-9_]+) \(default: (.*?)\)(?: \[(.*)\])?(?: \(read at the start only\))?\n {6}(.+)$/gm;
 
 // name -> { fallback, range, meaning }
 function helpTable() {
@@ -95,6 +95,14 @@ const wrongSettings = {
   WORKER_HANDSHAKE_TIMEOUT_MS: ['9', '3600001', '1s'],
   WORKER_RPC_TIMEOUT_MS: ['0'],
   WORKER_TURN_TIMEOUT_MS: ['86400001'],
+  WORKER_FIRST_EVENT_TIMEOUT_MS: ['9'],
+  WORKER_SILENCE_TIMEOUT_MS: ['9', 'never'],
+  WORKER_HEARTBEAT_MS: ['-1'],
+  WORKER_HEARTBEAT_TIMEOUT_MS: ['0'],
+  WORKER_RECYCLE_RSS_BYTES: ['1G'],
+  WORKER_RECYCLE_TURNS: ['-1'],
+  WORKER_INPUT_QUEUE_MAX_BYTES: ['1023', '67108865'],
+  AUTH_POLL_MS: ['3600001'],
   WORKER_PARK_TTL_MS: ['-1'],
   WORKER_PARKED_MAX: ['1025'],
   WORKER_THREAD_TTL_MS: ['86400001'],
