@@ -32,7 +32,8 @@ void log_set_level(enum log_level level);
 /* The level of that name, or -1. */
 int log_level_parse(const char *name);
 
-/* Writes one line. errno survives. Fields are borrowed for the call. */
+/* Writes one line, or drops it when stdout takes none now: the next one then has `lines_dropped_before`. errno survives. Fields are
+ * borrowed for the call. */
 void log_write(enum log_level level, const char *component, const char *event,
                const struct log_field *fields, size_t count);
 

@@ -6,12 +6,18 @@
 #include "json.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
 
+#define LOG_PATIENCE_MS                                                                            \
+    200 /* for a reader that is behind; none for one that has not caught up since */
+
 static enum log_level threshold = LOG_INFO;
+static unsigned long long dropped; /* lines that found no room since the last one that did */
 
 void log_set_level(enum log_level level)
 {
@@ -48,6 +54,14 @@ static void put_field(struct buf *line, const struct log_field *f)
     }
 }
 
+/* A pipe that nobody reads, or a terminal that is held, must not hold up the service. One that polls as writable takes a
+ * line of PIPE_BUF bytes, which ours are shorter than, without blocking. A reader that is only slow is waited for, once. */
+static bool has_room(void)
+{
+    struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+    return poll(&out, 1, dropped == 0 ? LOG_PATIENCE_MS : 0) != 0;
+}
+
 static void write_all(const char *bytes, size_t len)
 {
     while (len != 0) {
@@ -76,7 +90,14 @@ void log_write(enum log_level level, const char *component, const char *event,
     put_text(&line, "event", event);
     for (size_t i = 0; i < count; i++)
         put_field(&line, &fields[i]);
+    if (dropped != 0)
+        buf_printf(&line, ",\"lines_dropped_before\":%llu", dropped);
     buf_puts(&line, "}\n");
-    write_all(line.data, line.len);
+    if (has_room()) {
+        dropped = 0;
+        write_all(line.data, line.len);
+    } else {
+        dropped++;
+    }
     errno = saved_errno;
 }
