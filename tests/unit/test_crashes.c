@@ -185,7 +185,7 @@ static void fail_to_spawn(struct bench *b)
     for (unsigned streak = 1; streak < SPAWNS; streak++)
         least_ms += supervisor_backoff_ms(streak, initial_ms, max_ms) / 2;
     assert_true(now_ms(b) - begun_ms >= least_ms);
-    assert_in_range(rounds, SPAWNS - 1, 20 * SPAWNS); /* closed handles take a few, too */
+    assert_in_range(rounds, 1, 20 * SPAWNS); /* closed handles take a few; a late loop has fewer */
     assert_int_equal(count_of(b, 'p'), SPAWNS);
     assert_true(is_looping(b));
 }
