@@ -34,6 +34,7 @@ static void on_over(void *ctx)
     slow_heads_stop(b->slow_heads);
     procwatch_stop(b->procs);
     uv_close((uv_handle_t *)&b->sigint, NULL);
+    signal(SIGINT, SIG_IGN); /* only the report is left, and it is short */
 }
 
 /* The second one ends the process. */

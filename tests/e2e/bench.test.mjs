@@ -186,6 +186,7 @@ test('an early end by SIGINT reports what there is', async (t) => {
 const worker = new FakeWorker();
 const proxy = await Proxy.start(null, worker.settings({
   WORKER_MAX_CONCURRENCY: '4',
+  WORKER_QUEUE_MAX: '4',
   REQUEST_READ_TIMEOUT_MS: '300',
   WRITE_STALL_MS: '300',
   LOG_LEVEL: 'warn',
