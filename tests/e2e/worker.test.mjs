@@ -446,7 +446,7 @@ test('bad luck of all sorts at once leaves nothing behind', async (t) => {
   };
   const rounds = SANITIZED ? 300 : 600;
   await pool(24, Array.from({ length: rounds }, (_, i) => (i % 40 === 39 ? killer : client)));
-  assert.ok(statuses.size >= 2, [...statuses].join());
+  assert.ok(statuses.has(200), [...statuses].join());
   assert.ok([...statuses].every((status) => [200, 400, 429, 500, 502, 503].includes(status)), [...statuses].join());
   await proxy.ready();
   await until('all places', async () => {
