@@ -1,3 +1,4 @@
+// sanitizers-are-enough: run once in a whole run, with sanitizers.
 // Who gets a turn, who waits for one and who is refused; and whose requests they are.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';

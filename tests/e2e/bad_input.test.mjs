@@ -1,3 +1,4 @@
+// sanitizers-are-enough: run once in a whole run, with sanitizers.
 // Every sort of bad input at the HTTP edge: one answer in our envelope, one log line, the connection closed where its framing is in
 // doubt, the descriptors back, and nobody else notices.
 import assert from 'node:assert/strict';

@@ -1,3 +1,4 @@
+// sanitizers-are-enough: run once in a whole run, with sanitizers.
 // The load client names every end that a server can give to a request, and measures what a real one does.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';

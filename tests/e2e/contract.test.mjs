@@ -1,3 +1,4 @@
+// sanitizers-are-enough: run once in a whole run, with sanitizers.
 // What a demanding client of OpenAI's own endpoint relies on beyond plain answers and tools: choices, stop sequences,
 // structured output, images, the order of messages, models and their aliases, browsers.
 import assert from 'node:assert/strict';

@@ -1,3 +1,4 @@
+// sanitizers-are-enough: run once in a whole run, with sanitizers.
 // Every kind of failure, of the upstream, the worker, the network and the request: its status, its code, and what it says about
 // trying again; the same for a stream that has not begun, and an error frame for one that has. Never a hang.
 import assert from 'node:assert/strict';

@@ -1,3 +1,4 @@
+// sanitizers-are-enough: run once in a whole run, with sanitizers.
 // The fake worker keeps its promises: other tests lean on them. Waits are for lines and exits.
 import assert from 'node:assert/strict';
 import { spawn, execFileSync } from 'node:child_process';

@@ -1,3 +1,4 @@
+// sanitizers-are-enough: run once in a whole run, with sanitizers.
 // Every field of the installed openai types is treated in a way that is known, shown by --fields, and tested here.
 // A new version of the package with a new field fails these tests.
 import assert from 'node:assert/strict';

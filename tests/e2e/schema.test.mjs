@@ -1,3 +1,4 @@
+// sanitizers-are-enough: run once in a whole run, with sanitizers.
 // Every message that the proxy sends to a worker is one that the installed worker declares: checked against the JSON schema
 // that its own binary writes, with what the proxy sends to the fake worker in every situation that it knows.
 import assert from 'node:assert/strict';

@@ -1,3 +1,4 @@
+// sanitizers-are-enough: run once in a whole run, with sanitizers.
 // The promises about the worker's life, from its birth to its death and ours. tests/promises names the test of each.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

@@ -1,3 +1,4 @@
+// sanitizers-are-enough: run once in a whole run, with sanitizers.
 // Function tools: what the model calls, the client is asked, whole and in order; what the client answers, the model hears,
 // once. Whether a turn waited for the results or the history was replayed shows only in the prompt cache.
 import assert from 'node:assert/strict';
