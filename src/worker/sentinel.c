@@ -21,6 +21,17 @@
 #define RESTART_MS 1000 /* before a sentinel that has ended is replaced */
 #define ORDER_SIZE 16   /* "+4194304\n" */
 
+/* Both sides keep the same list: 0 is a free place. */
+static void replace(int groups[SENTINEL_GROUPS_MAX], int from, int to)
+{
+    for (size_t i = 0; i < SENTINEL_GROUPS_MAX; i++) {
+        if (groups[i] == from) {
+            groups[i] = to;
+            return;
+        }
+    }
+}
+
 /* ---- on our side ---- */
 
 struct sentinel_run {
@@ -148,21 +159,11 @@ void sentinel_free(struct sentinel *s)
     free(s);
 }
 
-static void replace(struct sentinel *s, int from, int to)
-{
-    for (size_t i = 0; i < SENTINEL_GROUPS_MAX; i++) {
-        if (s->groups[i] == from) {
-            s->groups[i] = to;
-            return;
-        }
-    }
-}
-
 void sentinel_guard(struct sentinel *s, int pid)
 {
     if (s == NULL)
         return;
-    replace(s, 0, pid);
+    replace(s->groups, 0, pid);
     tell(s, '+', pid);
 }
 
@@ -170,7 +171,7 @@ void sentinel_release(struct sentinel *s, int pid)
 {
     if (s == NULL)
         return;
-    replace(s, pid, 0);
+    replace(s->groups, pid, 0);
     tell(s, '-', pid);
 }
 
@@ -187,12 +188,7 @@ static void obey(struct guarded *g, const char *order)
     int to = order[0] == '+' ? pid : 0;
     if (pid <= 1) /* 0 and 1 would mean others altogether */
         return;
-    for (size_t i = 0; i < SENTINEL_GROUPS_MAX; i++) {
-        if (g->groups[i] == from) {
-            g->groups[i] = to;
-            return;
-        }
-    }
+    replace(g->groups, from, to);
 }
 
 /* Reads orders until our end, which is the end of the pipe. */
