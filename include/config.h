@@ -60,6 +60,7 @@ struct config {
     int64_t stream_pending_max_bytes;
     int64_t completion_max_bytes;
     int64_t log_level; /* enum log_level */
+    char *log_levels;  /* of single components, as log_set_levels takes them */
     int64_t startup_hint;
 };
 

@@ -16,6 +16,7 @@
 #include "server.h"
 #include "worker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -137,6 +138,7 @@ static void on_signal(uv_signal_t *handle, int number)
     if (app->stopping) {
         /* Asked twice: no more waiting. The worker sees its end of input, and its group is killed. */
         worker_free(app->worker);
+        log_stop();
         _exit(1);
     }
     app->stopping = true;
@@ -232,12 +234,19 @@ static void on_fixed_setting(void *ctx, const char *name)
     log_warn("app", "setting_needs_restart", LOG_ID("setting", name));
 }
 
+static void apply_log_settings(const struct config *c)
+{
+    log_set_level((enum log_level)c->log_level);
+    bool ok = log_set_levels(c->log_levels);
+    assert(ok); /* config_load has checked it */
+}
+
 /* What of the settings was copied elsewhere. */
 static void apply_settings(struct app *app)
 {
     const struct admission_options admission = admission_options(app);
     const struct exchange_options exchange = exchange_options(app);
-    log_set_level((enum log_level)app->config->log_level);
+    apply_log_settings(app->config);
     admission_reconfigure(app->admission, &admission);
     exchanges_configure(app->exchanges, &exchange);
     recycle(app, "reload");
@@ -428,6 +437,7 @@ static int run_loop(struct app *app)
     uv_loop_init(&app->loop);
     app->deadlines = deadlines_new(&app->loop);
     catch_signals(app);
+    log_start();
     int rc = start(app);
     if (rc == 0)
         uv_run(&app->loop, UV_RUN_DEFAULT);
@@ -435,6 +445,7 @@ static int run_loop(struct app *app)
         close_signals(app);
     int closed = tear_down(app);
     log_info("app", "stopped", LOG_INT("exit_code", rc != 0 ? rc : closed));
+    log_stop();
     return rc != 0 ? rc : closed;
 }
 
@@ -443,7 +454,7 @@ int app_run(struct config *config)
     struct app *app = xcalloc(1, sizeof(*app));
     umask(077); /* also for what the worker writes into its home */
     app->config = config;
-    log_set_level((enum log_level)config->log_level);
+    apply_log_settings(config);
     int rc = prepare_home(app);
     if (rc == 0)
         rc = prepare_key(app);
