@@ -252,10 +252,28 @@ static void apply_settings(struct app *app)
     recycle(app, "reload");
 }
 
+/* While it serves, nothing is written to stderr, whose reader may have stopped: the complaints are lines of the log. They name
+ * settings and never show a value. */
+static int load_again(struct config *ret)
+{
+    char *complaints = NULL;
+    size_t len = 0;
+    FILE *memory = open_memstream(&complaints, &len);
+    if (memory == NULL)
+        abort(); /* out of memory, as in mem.c */
+    int wrong = config_load(ret, memory);
+    (void)fclose(memory);
+    char *rest = complaints;
+    for (char *line; (line = strsep(&rest, "\n")) != NULL && *line != '\0';)
+        LOG_AT(wrong != 0 ? LOG_ERROR : LOG_WARN, "app", "setting_complaint", LOG_ID("text", line));
+    free(complaints);
+    return wrong;
+}
+
 static void reload(struct app *app)
 {
     struct config coming;
-    int wrong = config_load(&coming, stderr);
+    int wrong = load_again(&coming);
     if (wrong != 0) {
         log_error("app", "reload_refused", LOG_INT("wrong_settings", wrong));
     } else {
