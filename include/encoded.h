@@ -37,13 +37,15 @@ unsigned char_class(unsigned char c);
 unsigned char encoded_escape(const char *at, const char *end, size_t *ret_width);
 
 /* The character that begins at `at`, which is before `end`, and how many bytes stand for it: 3 for %2F, 2 for \", 6 for
- * \u002f, else 1. All beyond ASCII is one of 0x80 to 0xff. */
+ * \u002f, else 1. All beyond ASCII is one of 0x80 to 0xff. A control character that stands there as it is counts as the question mark
+ * that is shown for it. */
 static inline unsigned char encoded_char(const char *at, const char *end, size_t *ret_width)
 {
+    unsigned char c = (unsigned char)*at;
     *ret_width = 1;
-    if (*at != '%' && *at != '\\')
-        return (unsigned char)*at;
-    return encoded_escape(at, end, ret_width);
+    if (c == '%' || c == '\\')
+        return encoded_escape(at, end, ret_width);
+    return (c < ' ' && c != '\n' && c != '\t') || c == 0x7f ? '?' : c;
 }
 
 /* Whether the next character is one of the set; false at the end. */

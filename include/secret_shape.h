@@ -18,9 +18,6 @@ struct shape_memo {
     const char *address_end;
     const char *run_end; /* of what may be a token */
     const char *no_token_before;
-    const char *segment; /* the last long segment: where it begins, ends, and what it is */
-    const char *segment_end;
-    int segment_looks;
     const char *authority_end[8]; /* of URLs, by how their colon is encoded */
     const char *authority_at[8];
 };

@@ -153,7 +153,7 @@ static void scrub(struct redact *r, struct buf *out, const char *at, const char 
             at = behind;
             continue;
         }
-        behind = c == '\x1b' ? skip_control_sequence(at, end) : NULL;
+        behind = *at == '\x1b' ? skip_control_sequence(at, end) : NULL;
         if (behind != NULL) {
             put_shown(out, shown, at + 1); /* a '?' for all of it */
             at = shown = behind;

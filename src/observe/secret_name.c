@@ -107,6 +107,12 @@ static void add_letter(struct secret_name *n, unsigned char c, unsigned class)
     n->after_lower = (class & CH_LOWER) != 0;
 }
 
+/* Blanks, quotes, and what is shown as a question mark. */
+static bool may_stand_behind(unsigned char c, unsigned class)
+{
+    return (class & (CH_SPACE | CH_QUOTE)) != 0 || c == '\\' || c == ']' || c == '?' || c >= 0x80;
+}
+
 void secret_name_feed(struct secret_name *n, unsigned char c)
 {
     unsigned class = char_class(c);
@@ -120,7 +126,7 @@ void secret_name_feed(struct secret_name *n, unsigned char c)
     } else if (c == ':' || c == '=') {
         n->over = true;
         n->separated = true;
-    } else if ((class & (CH_SPACE | CH_QUOTE)) != 0 || c == '\\' || c == ']') {
+    } else if (may_stand_behind(c, class)) {
         n->over = true;
     } else {
         secret_name_forget(n);

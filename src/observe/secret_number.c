@@ -99,30 +99,31 @@ static const char *card(const char *at, const char *end)
 
 /* ---- telephones ---- */
 
-/* +49 170 1234567, +1 (555) 123-4567 */
+/* +49 170 1234567, +1 (555) 123-4567; the longest beginning that can be one. */
 static const char *phone_of_the_world(const char *at, const char *end)
 {
+    const char *found = NULL;
     int count = 0;
     int between = 0;
-    const char *after_digit = NULL;
     size_t width;
     at++; /* the plus, or the first byte of its encoding */
+    if (!encoded_is(at, end, CH_DIGIT) || *at == '0')
+        return NULL;
     while (count <= PHONE_DIGITS_MAX) {
         unsigned char c = char_at(at, end, &width);
         if (is_digit(c)) {
-            if (count == 0 && c == '0')
-                return NULL;
             count++;
             between = 0;
-            after_digit = at + width;
-        } else if (count == 0 || ++between > 2 ||
+        } else if (++between > 2 ||
                    (c != ' ' && c != '-' && c != '.' && c != '/' && c != '(' && c != ')')) {
             break;
         }
         at += width;
+        if (is_digit(c) && count >= PHONE_DIGITS_MIN && count <= PHONE_DIGITS_MAX &&
+            !encoded_is(at, end, CH_ALNUM))
+            found = at;
     }
-    bool ok = count >= PHONE_DIGITS_MIN && count <= PHONE_DIGITS_MAX;
-    return ok && !encoded_is(after_digit, end, CH_ALNUM) ? after_digit : NULL;
+    return found;
 }
 
 /* (555) 123-4567 */

@@ -145,8 +145,10 @@ static const char *domain_end(const char *at, const char *end)
         const char *label_end = encoded_run(p, end, CH_ALNUM | CH_DASH);
         if (label_end == p)
             break;
-        if (encoded_run(p, end, CH_LETTER) == label_end && label_end - p >= 2 && p != at)
-            last_label = label_end;
+        const char *letters_end = encoded_run(p, end, CH_LETTER);
+        bool is_last = letters_end == label_end || encoded_word(letters_end, end, "---") != NULL;
+        if (is_last && letters_end - p >= 2 && p != at)
+            last_label = letters_end;
         if (!encoded_is(label_end, end, CH_DOT))
             break;
         size_t width;
@@ -177,22 +179,23 @@ enum looks { LOOKS_LIKE_NOTHING, LOOKS_LIKE_A_WORD, LOOKS_RANDOM };
 
 #define SEGMENT_MIN 5   /* characters: fewer say nothing */
 #define SEGMENT_SURE 12 /* characters: a name is hardly so restless */
-#define SEGMENT_LONG 32 /* bytes: remembered */
-#define TOKEN_MIN 32    /* bytes of a token that looks random */
-#define RANDOM_MIN 20   /* characters of those of its segments that do */
-#define UNCLEAR_MAX 3   /* segments in a row that look like nothing: it is a path */
-#define BETWEEN_MAX 2   /* of - _ + / between two segments */
+#define TOKEN_MIN                                                                                  \
+    30 /* bytes of a token that looks random: 32, of which the ends may be dashes; ids of ours have fewer */
+#define RANDOM_MIN 20 /* characters of those of its segments that do */
+#define UNCLEAR_MAX 4 /* segments in a row that look like nothing: it is a path */
+#define BETWEEN_MAX 2 /* of - _ + / between two segments */
 
 struct counts {
     size_t len;
     unsigned classes; /* all that occur */
+    size_t upper;     /* letters */
     size_t changes;   /* between lower case, upper case and digits */
     size_t numbers;   /* changes from or to a digit */
 };
 
 static struct counts count_segment(const char *at, const char *end)
 {
-    struct counts n = { 0, 0, 0, 0 };
+    struct counts n = { 0, 0, 0, 0, 0 };
     unsigned before = 0;
     while (at < end) {
         size_t width;
@@ -205,6 +208,7 @@ static struct counts count_segment(const char *at, const char *end)
             n.numbers += kind == CH_DIGIT || before == CH_DIGIT;
         }
         before = kind;
+        n.upper += kind == CH_UPPER;
         n.classes |= class;
         n.len++;
         at += width;
@@ -237,13 +241,13 @@ static enum looks judge(const struct counts *n)
     if (lower && upper && digit)
         return n->numbers >= 3 || restless ? LOOKS_RANDOM : LOOKS_LIKE_NOTHING;
     if (lower && upper) {
-        if (n->changes == 1)
+        if (n->changes == 1 && n->upper == 1)
             return LOOKS_LIKE_A_WORD;
         return restless && n->len >= SEGMENT_SURE ? LOOKS_RANDOM : LOOKS_LIKE_NOTHING;
     }
-    if (!digit || n->numbers <= 2)
+    if (!digit || n->numbers <= 1)
         return LOOKS_LIKE_A_WORD;
-    return n->numbers == 3 && n->len < SEGMENT_SURE ? LOOKS_LIKE_NOTHING : LOOKS_RANDOM;
+    return n->numbers <= 3 && n->len < SEGMENT_SURE ? LOOKS_LIKE_NOTHING : LOOKS_RANDOM;
 }
 
 /* A hash that is part of a path or names what it is: the name of a thing, no secret. */
@@ -260,35 +264,21 @@ static bool stands_in_path(const char *segment_end, const char *end, unsigned ch
                             encoded_word(segment_end + width, end, REDACT_MARK) != NULL));
 }
 
-static enum looks look_at_segment(const char *at, const char *end, unsigned char previous,
-                                  bool labelled, const char **ret_end, size_t *ret_len)
-{
-    const char *segment_end = encoded_run(at, end, CH_ALNUM);
-    struct counts n = count_segment(at, segment_end);
-    *ret_end = segment_end;
-    *ret_len = n.len;
-    if (is_hash(&n) && (labelled || stands_in_path(segment_end, end, previous)))
-        return LOOKS_LIKE_A_WORD;
-    return judge(&n);
-}
+struct segment {
+    const char *begin;
+    const char *end;
+    struct counts counts;
+    enum looks looks;
+};
 
-/* As before, but a long segment is looked at once. */
-static enum looks segment_looks(const char *at, const char *end, unsigned char previous,
-                                bool labelled, struct shape_memo *memo, const char **ret_end,
-                                size_t *ret_len)
+static struct segment look_at_segment(const char *at, const char *end, unsigned char previous,
+                                      bool labelled)
 {
-    if (memo->segment == at) {
-        *ret_end = memo->segment_end;
-        *ret_len = (size_t)(memo->segment_end - at);
-        return (enum looks)memo->segment_looks;
-    }
-    enum looks looks = look_at_segment(at, end, previous, labelled, ret_end, ret_len);
-    if (*ret_end - at >= SEGMENT_LONG) {
-        memo->segment = at;
-        memo->segment_end = *ret_end;
-        memo->segment_looks = (int)looks;
-    }
-    return looks;
+    struct segment s = { .begin = at, .end = encoded_run(at, end, CH_ALNUM) };
+    s.counts = count_segment(at, s.end);
+    bool is_name = is_hash(&s.counts) && (labelled || stands_in_path(s.end, end, previous));
+    s.looks = is_name ? LOOKS_LIKE_A_WORD : judge(&s.counts);
+    return s;
 }
 
 /* 8-4-4-4-12 hexadecimal digits. */
@@ -323,34 +313,61 @@ static bool run_is_long(const char *at, const char *end, struct shape_memo *memo
     return memo->run_end - at >= TOKEN_MIN;
 }
 
+/* All segments of what may be a token. */
+struct sum {
+    size_t len;
+    size_t changes;
+    size_t numbers;
+    unsigned classes;
+    size_t random; /* characters of those that look random */
+    int unclear;   /* segments in a row that look like nothing */
+};
+
+static void add_segment(struct sum *sum, const struct segment *s)
+{
+    sum->len += s->counts.len;
+    sum->changes += s->counts.changes;
+    sum->numbers += s->counts.numbers;
+    sum->classes |= s->counts.classes;
+    sum->random += s->looks == LOOKS_RANDOM ? s->counts.len : 0;
+    sum->unclear = s->looks == LOOKS_LIKE_NOTHING ? sum->unclear + 1 : 0;
+}
+
+/* `size` with what is between the segments. */
+static bool is_token(const struct sum *sum, ptrdiff_t size)
+{
+    bool both_cases = (sum->classes & CH_LOWER) != 0 && (sum->classes & CH_UPPER) != 0;
+    bool restless = both_cases && sum->numbers >= 3 && sum->changes * 100 >= sum->len * 36;
+    return size >= TOKEN_MIN && (sum->random >= RANDOM_MIN || restless);
+}
+
 /* The token that begins at `at`: segments that look random, with - _ + / and a few that look like nothing between. What looks like a
- * word ends it, and so do too many that look like nothing: then it is a path. Once it is known to be a token, all that follows belongs to it.
- * One that is none is a few dozen characters, and its end is remembered, for none begins within it. */
+ * word ends it, and so do too many that look like nothing: then it is a path. Once it is known to be a token, all that follows
+ * belongs to it. One that is none is a few dozen characters, and its end is remembered, for none begins within it. */
 static const char *random_token(const char *at, const char *end, unsigned char previous,
                                 bool labelled, struct shape_memo *memo)
 {
     const char *begin = at;
-    size_t random = 0;
-    int unclear = 0;
+    struct sum sum = { 0, 0, 0, 0, 0, 0 };
     if (at < memo->no_token_before || !run_is_long(at, end, memo))
         return NULL;
     while (encoded_is(at, end, CH_ALNUM)) {
-        const char *segment_end;
-        size_t segment_len;
         const char *uuid = uuid_end(at, end);
         if (uuid != NULL) {
             at = at == begin ? uuid : at;
             break;
         }
-        enum looks looks =
-            segment_looks(at, end, previous, labelled, memo, &segment_end, &segment_len);
-        unclear = looks == LOOKS_LIKE_NOTHING ? unclear + 1 : 0;
-        if (looks == LOOKS_LIKE_A_WORD || unclear == UNCLEAR_MAX)
+        const struct segment s = look_at_segment(at, end, previous, labelled);
+        if (s.looks == LOOKS_LIKE_A_WORD) {
+            at = at == begin ? s.end : at;
             break;
-        random += looks == LOOKS_RANDOM ? segment_len : 0;
-        if (random >= RANDOM_MIN && segment_end - begin >= TOKEN_MIN)
-            return encoded_run(encoded_run(segment_end, end, TOKEN_ANY), end, CH_EQUALS);
-        at = skip_between(segment_end, end, &previous);
+        }
+        add_segment(&sum, &s);
+        if (is_token(&sum, s.end - begin))
+            return encoded_run(encoded_run(s.end, end, TOKEN_ANY), end, CH_EQUALS);
+        if (sum.unclear == UNCLEAR_MAX)
+            break;
+        at = skip_between(s.end, end, &previous);
         labelled = false;
     }
     memo->no_token_before = at;
@@ -390,7 +407,8 @@ static void find_authority(const char *at, const char *end, size_t colon_width,
     size_t width;
     for (; at < end; at += width) {
         unsigned char c = encoded_char(at, end, &width);
-        if (width <= colon_width && ends_authority(c))
+        if ((width <= colon_width && ends_authority(c)) ||
+            (c == '[' && encoded_word(at, end, REDACT_MARK) != NULL))
             break;
         if (c == '@')
             last_at = at;
