@@ -15,8 +15,9 @@ struct rpc;
 struct models *models_new(const char *extra, const char *aliases, uint64_t rpc_timeout_ms);
 void models_free(struct models *models);
 
-/* Other extra models and aliases from now on; what models_resolve lent is not valid any more. */
-void models_configure(struct models *models, const char *extra, const char *aliases);
+/* Other extra models, or aliases, from now on; what models_resolve lent is not valid any more. */
+void models_set_extra(struct models *models, const char *extra);
+void models_set_aliases(struct models *models, const char *aliases);
 
 /* Asks the worker for its list, page by page, and calls `done` once, never from within. On failure an older list
  * stays. One refresh runs at a time. */

@@ -19,11 +19,17 @@ void reply_error(struct st_h2o_req_t *req, const struct api_error *error);
 /* Answers 204, with nothing. */
 void reply_empty(struct st_h2o_req_t *req);
 
+/* Writes the whole answer, from status line to body, for a connection that h2o has no request of; it says that the
+ * connection closes. */
+void reply_write_raw(struct buf *out, const struct api_error *error, const char *request_id);
+
 /* Adds a header to the answer; name is a lower-case literal, the value is copied. Ends nothing. */
 void reply_header(struct st_h2o_req_t *req, const char *name, const char *value);
 
-/* Puts the envelope, and what pages of the `origins` (borrowed; see cors.h) need, into every answer that h2o itself makes to a request that it rejects (413, 417, broken chunks). */
+/* Puts the envelope, and what pages of the origins of `config` need (see cors.h), into every answer that h2o itself makes to a
+ * request that it rejects (413, 417, broken chunks). `config` is borrowed, and read at each answer: a reload changes it. */
+struct config;
 struct st_h2o_pathconf_t;
-void reply_wrap_core_errors(struct st_h2o_pathconf_t *fallback_path, const char *origins);
+void reply_wrap_core_errors(struct st_h2o_pathconf_t *fallback_path, const struct config *config);
 
 #endif

@@ -56,7 +56,8 @@ struct supervisor_hooks {
      * then or until cancel_greet. `user_agent` is borrowed for the call. */
     void (*greet)(void *ctx, struct rpc *rpc, const char *user_agent);
     void (*cancel_greet)(void *ctx, struct rpc *rpc);
-    /* A recycling came to its end: the new options are those of the worker, or it is the old one that goes on. */
+    /* A recycling came to its end: the new options are those of the worker, or they did not work, and it is the old one that
+     * goes on. Has the old one died meanwhile, only a failure is told. */
     void (*on_recycled)(void *ctx, bool ok);
     /* New turns can be begun, or can be begun no more: told on each change, and each time that another incarnation takes over. */
     void (*on_change)(void *ctx, bool ready);

@@ -18,16 +18,14 @@ struct worker *worker_new(struct uv_loop_s *loop, struct deadlines *deadlines,
 
 void worker_start(struct worker *worker);
 
-/* Called when new turns can be begun, when they can be begun no more, and when a fresh incarnation has taken over. */
+/* Called when new turns can be begun, when they can be begun no more (before its turns hear of that), and when a fresh
+ * incarnation has taken over. */
 void worker_on_change(struct worker *worker, void (*fn)(void *ctx, bool ready), void *ctx);
 
 /* A fresh incarnation with these settings takes the place of the one that runs, which finishes its turns. When it does not get
- * ready the old one goes on, with the settings it has. Takes what `launch` holds. `why` is static. */
+ * ready the old one goes on, with the settings and the models it has. Takes what `launch` holds. `why` is static. */
 void worker_recycle(struct worker *worker, const struct config *config, struct launch *launch,
                     const char *why);
-
-/* Called when the worker has become ready, and when it is ready no more: before its turns hear of that. */
-void worker_on_change(struct worker *worker, void (*fn)(void *ctx, bool ready), void *ctx);
 
 /* Stops the process politely and calls `on_stopped` once, also from within. */
 void worker_stop(struct worker *worker, void (*on_stopped)(void *ctx), void *ctx);

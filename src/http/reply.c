@@ -1,6 +1,7 @@
 /* Whole answers: a status, headers and a JSON body. */
 #include "reply.h"
 
+#include "config.h"
 #include "cors.h"
 #include "id.h"
 #include "json.h"
@@ -8,6 +9,7 @@
 
 #include <h2o.h>
 #include <stdio.h>
+#include <time.h>
 
 static const char *reason_of(int status)
 {
@@ -23,9 +25,11 @@ static const char *reason_of(int status)
         { 405, "Method Not Allowed" },
         { 408, "Request Timeout" },
         { 413, "Payload Too Large" },
+        { 414, "URI Too Long" },
         { 415, "Unsupported Media Type" },
         { 417, "Expectation Failed" },
         { 429, "Too Many Requests" },
+        { 431, "Request Header Fields Too Large" },
         { 499, "Client Closed Request" },
         { 500, "Internal Server Error" },
         { 502, "Bad Gateway" },
@@ -91,11 +95,30 @@ void reply_error(h2o_req_t *req, const struct api_error *error)
     send_body(req, error->status, &body);
 }
 
+void reply_write_raw(struct buf *out, const struct api_error *error, const char *request_id)
+{
+    char date[H2O_TIMESTR_RFC1123_LEN + 1] = "";
+    struct buf body = BUF_INIT;
+    struct tm utc;
+    time_t now = time(NULL);
+    gmtime_r(&now, &utc);
+    h2o_time2str_rfc1123(date, &utc);
+    api_error_write(error, &body);
+    buf_printf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\nContent-Length: %zu\r\n",
+               error->status, reason_of(error->status), date, body.len);
+    buf_printf(out, "content-type: application/json\r\nx-request-id: %s\r\n", request_id);
+    if (error->retry_after_s > 0)
+        buf_printf(out, "retry-after: %lld\r\n", (long long)error->retry_after_s);
+    buf_puts(out, "\r\n");
+    buf_append(out, body.data, body.len);
+    buf_free(&body);
+}
+
 /* ---- what h2o itself answers ---- */
 
 struct wrapper_filter {
     h2o_filter_t super;
-    const char *origins; /* borrowed */
+    const struct config *config; /* borrowed: a reload frees the texts in it */
 };
 
 struct wrapper {
@@ -149,14 +172,14 @@ static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t *
                    H2O_STRLIT("application/json"), 1);
     reply_header(req, "x-request-id", id);
     reply_header(req, "openai-processing-ms", "0"); /* nobody processed it */
-    cors_allow(req, ((struct wrapper_filter *)(void *)self)->origins);
+    cors_allow(req, ((struct wrapper_filter *)(void *)self)->config->cors_origins);
     linger_start(req);
     h2o_setup_next_ostream(req, &stream->next);
 }
 
-void reply_wrap_core_errors(h2o_pathconf_t *fallback_path, const char *origins)
+void reply_wrap_core_errors(h2o_pathconf_t *fallback_path, const struct config *config)
 {
     h2o_filter_t *filter = h2o_create_filter(fallback_path, sizeof(struct wrapper_filter));
     filter->on_setup_ostream = on_setup_wrapper;
-    ((struct wrapper_filter *)(void *)filter)->origins = origins;
+    ((struct wrapper_filter *)(void *)filter)->config = config;
 }

@@ -64,13 +64,17 @@ static void each_entry(struct models *models, const char *list,
     }
 }
 
-void models_configure(struct models *models, const char *extra, const char *aliases)
+void models_set_extra(struct models *models, const char *extra)
 {
     json_decref(models->extra);
-    json_decref(models->aliases);
     models->extra = json_array();
-    models->aliases = json_object();
     each_entry(models, extra, add_extra);
+}
+
+void models_set_aliases(struct models *models, const char *aliases)
+{
+    json_decref(models->aliases);
+    models->aliases = json_object();
     each_entry(models, aliases, add_alias);
 }
 
@@ -80,7 +84,8 @@ struct models *models_new(const char *extra, const char *aliases, uint64_t rpc_t
     models->rpc_timeout_ms = rpc_timeout_ms;
     models->current = json_array();
     models->created = clock_wall_ms() / 1000;
-    models_configure(models, extra, aliases);
+    models_set_extra(models, extra);
+    models_set_aliases(models, aliases);
     return models;
 }
 

@@ -229,9 +229,9 @@ int sentinel_main(void)
 {
     static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE };
     struct guarded g = { .groups = { 0 } };
-    prctl(PR_SET_NAME, SENTINEL_NAME);
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
         signal(ignored[i], SIG_IGN); /* it ends when we have, not before */
+    prctl(PR_SET_NAME, SENTINEL_NAME);
     listen_for_orders(&g);
     for (int waited_ms = 0; waited_ms < GRACE_MS && any_lives(&g); waited_ms += LOOK_EVERY_MS)
         poll(NULL, 0, LOOK_EVERY_MS);

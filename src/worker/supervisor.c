@@ -37,6 +37,7 @@ struct supervisor {
     struct incarnation *next;    /* owned; in SUP_RECYCLING, once it was spawned */
     struct incarnation *retired[SUP_RETIRED_MAX]; /* owned: on their way out */
     size_t retired_count;
+    bool heir;            /* the start under way began as a recycling, and the old one has died */
     struct rpc *greeting; /* borrowed: the owner is asking the incarnation under way */
     uint64_t starts;
     uint64_t recycles;
@@ -197,9 +198,13 @@ static void set_aside(struct supervisor *sup, struct incarnation **place)
 
 /* ---- failed starts ---- */
 
-/* So many starts have failed in so short a time that waiting will not help. */
+/* So many starts have failed in so short a time that waiting will not help. One that was to be a recycling was one in
+ * vain, even if no old one can go on. */
 static void note_failed_start(struct supervisor *sup)
 {
+    if (sup->heir)
+        sup->hooks->on_recycled(sup->ctx, false);
+    sup->heir = false;
     uint64_t now_ms = deadlines_now_ms(sup->deadlines);
     sup->failed_starts_ms[sup->failed_starts++ % SUP_CRASHLOOP_STARTS] = now_ms;
     uint64_t first_ms = sup->failed_starts_ms[sup->failed_starts % SUP_CRASHLOOP_STARTS];
@@ -215,6 +220,7 @@ static void note_good_start(struct supervisor *sup)
 {
     sup->crashloop = false;
     sup->failed_starts = 0;
+    sup->heir = false;
 }
 
 static bool waits(enum sup_state state)
@@ -306,21 +312,21 @@ static void stop_all(struct supervisor *sup)
 {
     if (sup->current != NULL)
         incarnation_stop(sup->current, "stopped");
-    if (sup->next != NULL)
-        incarnation_stop(sup->next, "stopped");
     for (size_t i = 0; i < sup->retired_count; i++)
         incarnation_stop(sup->retired[i], "stopped");
 }
 
 static bool all_ended(const struct supervisor *sup)
 {
-    return sup->current == NULL && sup->next == NULL && sup->retired_count == 0;
+    return sup->current == NULL && sup->retired_count == 0;
 }
 
 /* Down, politely. */
 static void stop(struct supervisor *sup, enum sup_event why)
 {
     end_greeting(sup);
+    sup->heir = false;
+    set_aside(sup, &sup->next); /* its place is free, should we be started again meanwhile */
     if (all_ended(sup)) {
         set_state(sup, SUP_STOPPED, why);
     } else {
@@ -407,6 +413,7 @@ static void give_up_recycling(struct supervisor *sup, const char *reason, enum s
 {
     log_error("worker", "recycle_failed", LOG_ID("reason", reason));
     set_aside(sup, &sup->next);
+    incarnation_go_on(sup->current);
     sup->hooks->on_recycled(sup->ctx, false);
     set_state(sup, SUP_READY, why);
     recycle_if_wanted(sup, why);
@@ -429,6 +436,7 @@ static void swap(struct supervisor *sup, enum sup_event why)
 static void promote_successor(struct supervisor *sup, enum sup_event why)
 {
     sup->streak++;
+    sup->heir = true;
     set_aside(sup, &sup->current);
     sup->current = sup->next;
     sup->next = NULL;

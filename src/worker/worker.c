@@ -112,6 +112,12 @@ static struct terms *terms_make(const struct worker *worker, const struct config
     return terms;
 }
 
+/* The demo model is in its worker's list. */
+static const char *extra_models(const struct launch *launch)
+{
+    return launch->source == LAUNCH_DEMO ? NULL : launch->extra_models;
+}
+
 /* ---- hooks ---- */
 
 static void on_catalog(void *ctx, bool ok)
@@ -130,7 +136,8 @@ static void prepare(void *ctx)
                                              .env = launch->env,
                                              .path = launch->catalog_path,
                                              .demo = launch->source == LAUNCH_DEMO,
-                                             .extra = launch->extra_models };
+                                             .extra = launch->extra_models,
+                                             .sentinel = worker->sentinel };
     supervisor_set_options(worker->supervisor, &worker->tried->options);
     if (launch->catalog_path == NULL ||
         catalog_prepare(worker->loop, &catalog, on_catalog, worker, &worker->catalog_job))
@@ -177,8 +184,8 @@ static void cancel_greet(void *ctx, struct rpc *rpc)
     models_cancel(worker->models, rpc);
 }
 
-/* A successor that came to nothing takes its terms with it, unless newer ones have come: what runs goes on, and starts
- * again, as it was. */
+/* A successor that came to nothing takes its terms with it, unless newer ones have come: what runs, or ran, goes on and
+ * starts again as it was. */
 static void on_recycled(void *ctx, bool ok)
 {
     struct worker *worker = ctx;
@@ -192,6 +199,7 @@ static void on_change(void *ctx, bool ready)
     struct worker *worker = ctx;
     if (ready) {
         terms_set(&worker->running, worker->tried);
+        models_set_extra(worker->models, extra_models(launch_of(worker)));
         log_info("worker", "ready", LOG_ID("version", worker->codex_version),
                  LOG_ID("source", launch_source_name(worker_source(worker))));
     }
@@ -218,11 +226,6 @@ static const struct supervisor_hooks hooks = {
 
 /* ---- public ---- */
 
-static const char *listed_models(const struct config *config, enum launch_source source)
-{
-    return source == LAUNCH_DEMO ? NULL : config->codex_model;
-}
-
 struct worker *worker_new(struct uv_loop_s *loop, struct deadlines *deadlines,
                           const struct config *config, struct launch *launch)
 {
@@ -231,7 +234,7 @@ struct worker *worker_new(struct uv_loop_s *loop, struct deadlines *deadlines,
     worker->sentinel = sentinel_new(loop, deadlines);
     terms_set(&worker->wanted, terms_make(worker, config, launch));
     worker->input_queue_max_bytes = (size_t)config->input_queue_max_bytes;
-    worker->models = models_new(listed_models(config, launch->source), config->model_aliases,
+    worker->models = models_new(extra_models(launch_of(worker)), config->model_aliases,
                                 (uint64_t)config->rpc_timeout_ms);
     worker->supervisor = supervisor_new(loop, deadlines, &worker->wanted->options, &hooks, worker);
     return worker;
@@ -253,7 +256,7 @@ void worker_recycle(struct worker *worker, const struct config *config, struct l
 {
     terms_set(&worker->wanted, terms_make(worker, config, launch));
     worker->input_queue_max_bytes = (size_t)config->input_queue_max_bytes;
-    models_configure(worker->models, listed_models(config, launch->source), config->model_aliases);
+    models_set_aliases(worker->models, config->model_aliases);
     supervisor_recycle(worker->supervisor, why);
 }
 

@@ -8,7 +8,7 @@
 
 #include <uv.h>
 
-#define LOOP_GUARD_MS 30000
+#define LOOP_GUARD_MS 60000
 
 struct loop {
     uv_loop_t uv;

@@ -1,6 +1,8 @@
 /* Settings: every one has a default, bounds that hold to the digit, and a complaint that names it. */
+#include "buf.h"
 #include "config.h"
 #include "environment.h"
+#include "folder.h"
 #include "unit.h"
 
 #include <sodium.h>
@@ -25,11 +27,15 @@ static void unload(struct loaded *l)
 {
     config_free(&l->config);
     free(l->complaints);
+    l->complaints = NULL;
 }
+
+static struct folder folder;
 
 static int setup(void **state)
 {
     environment_empty();
+    folder_make(&folder);
     struct loaded *l = calloc(1, sizeof(*l));
     *state = l;
     return 0;
@@ -40,6 +46,7 @@ static int teardown(void **state)
     struct loaded *l = *state;
     unload(l);
     free(l);
+    folder_remove(&folder);
     return 0;
 }
 
@@ -67,11 +74,21 @@ static const struct {
 } numbers[] = {
     NUMBER("PORT", port, 11435, 0, 65535),
     NUMBER("WORKER_MAX_CONCURRENCY", max_concurrency, 32, 1, 1024),
+    NUMBER("PROXY_RATE_LIMIT_RPM", rate_rpm, 0, 0, 1000000),
+    NUMBER("PROXY_RATE_LIMIT_BURST", rate_burst, 0, 0, 1000000),
     NUMBER("WORKER_QUEUE_MAX", queue_max, 128, 0, 65536),
     NUMBER("WORKER_QUEUE_TIMEOUT_MS", queue_timeout_ms, 30000, 10, 3600000),
     NUMBER("WORKER_HANDSHAKE_TIMEOUT_MS", handshake_timeout_ms, 15000, 10, 3600000),
     NUMBER("WORKER_RPC_TIMEOUT_MS", rpc_timeout_ms, 30000, 10, 3600000),
-    NUMBER("WORKER_TURN_TIMEOUT_MS", turn_timeout_ms, 600000, 10, 86400000),
+    NUMBER("WORKER_TURN_TIMEOUT_MS", turn_timeout_ms, 1800000, 10, 86400000),
+    NUMBER("WORKER_FIRST_EVENT_TIMEOUT_MS", first_event_timeout_ms, 300000, 10, 86400000),
+    NUMBER("WORKER_SILENCE_TIMEOUT_MS", silence_timeout_ms, 300000, 10, 86400000),
+    NUMBER("WORKER_HEARTBEAT_MS", heartbeat_ms, 15000, 0, 3600000),
+    NUMBER("WORKER_HEARTBEAT_TIMEOUT_MS", heartbeat_timeout_ms, 10000, 10, 3600000),
+    NUMBER("WORKER_RECYCLE_RSS_BYTES", recycle_rss_bytes, 1073741824, 0, 1099511627776),
+    NUMBER("WORKER_RECYCLE_TURNS", recycle_turns, 0, 0, 1000000000),
+    NUMBER("WORKER_INPUT_QUEUE_MAX_BYTES", input_queue_max_bytes, 8388608, 1024, 67108864),
+    NUMBER("AUTH_POLL_MS", auth_poll_ms, 2000, 0, 3600000),
     NUMBER("WORKER_BACKOFF_INITIAL_MS", backoff_initial_ms, 250, 1, 3600000),
     NUMBER("WORKER_BACKOFF_MAX_MS", backoff_max_ms, 5000, 1, 3600000),
     NUMBER("WORKER_STABLE_MS", stable_ms, 30000, 1, 3600000),
@@ -393,6 +410,201 @@ static void test_names_that_only_we_could_have_are_warned_about(void **state)
     }
 }
 
+/* ---- the file ---- */
+
+/* A file with these settings, named in the environment. */
+static void put_file(const char *text)
+{
+    folder_put(&folder, "settings", text, strlen(text));
+    char *path = folder_path(&folder, "settings");
+    environment_set("SETTINGS_FILE", path);
+    free(path);
+}
+
+static void test_settings_come_from_the_environment_then_the_file_then_the_table(void **state)
+{
+    struct loaded *l = *state;
+    put_file("PORT=1234\nPROXY_HOST=::1\nLOG_LEVEL=warn\nPROXY_API_KEY=\"from the file\"\n"
+             "WORKER_CONFIG=\"a=1\\nb=\\\"2\\\"\"\nWORKER_STABLE_MS=\n");
+    environment_set("PORT", "4321");
+    environment_set("LOG_LEVEL", ""); /* as if it were not set */
+    environment_set("PROXY_API_KEY", "from-the-environment");
+    load(l);
+    assert_string_equal(l->complaints, "");
+    assert_int_equal(l->wrong, 0);
+    assert_int_equal(l->config.port, 4321);
+    assert_string_equal(l->config.host, "::1");
+    assert_int_equal(l->config.log_level, 2);
+    assert_string_equal(l->config.api_key, "from-the-environment");
+    assert_string_equal(l->config.worker_config, "a=1\nb=\"2\"");
+    assert_int_equal(l->config.stable_ms, 30000); /* an empty one is unset here, too */
+    assert_int_equal(l->config.drain_ms, 10000);
+}
+
+static void test_a_wrong_value_in_the_file_is_named_like_any_other(void **state)
+{
+    struct loaded *l = *state;
+    put_file("PORT=65536\nLOG_LEVEL=loud\n");
+    load(l);
+    assert_int_equal(l->wrong, 2);
+    assert_non_null(strstr(l->complaints, "PORT: "));
+    assert_non_null(strstr(l->complaints, "LOG_LEVEL: "));
+}
+
+static void test_a_wrong_value_in_the_file_does_not_matter_when_it_is_not_used(void **state)
+{
+    struct loaded *l = *state;
+    put_file("PORT=65536\n");
+    environment_set("PORT", "1");
+    load(l);
+    assert_int_equal(l->wrong, 0);
+    assert_int_equal(l->config.port, 1);
+}
+
+static void test_in_the_file_an_unknown_name_is_an_error_with_its_line(void **state)
+{
+    struct loaded *l = *state;
+    put_file("# settings\nPORT=1\nPROT=hidden\nWORKER_COLOR=hidden\nPATH=hidden\n");
+    load(l);
+    assert_int_equal(l->wrong, 3);
+    assert_non_null(strstr(l->complaints, "line 3: PROT "));
+    assert_non_null(strstr(l->complaints, "line 4: WORKER_COLOR "));
+    assert_non_null(strstr(l->complaints, "line 5: PATH "));
+    assert_null(strstr(l->complaints, "hidden"));
+}
+
+static void test_the_file_cannot_name_another_one(void **state)
+{
+    struct loaded *l = *state;
+    put_file("SETTINGS_FILE=/no/such/file\n");
+    load(l);
+    assert_int_equal(l->wrong, 1);
+    assert_non_null(strstr(l->complaints, "line 1: SETTINGS_FILE can only be set in the environ"));
+}
+
+static void test_a_file_that_is_wrong_or_not_there_is_a_wrong_setting(void **state)
+{
+    struct loaded *l = *state;
+    put_file("PORT=1\nno setting\n");
+    load(l);
+    assert_int_equal(l->wrong, 1);
+    assert_non_null(strstr(l->complaints, "line 2 of "));
+    unload(l);
+    environment_set("SETTINGS_FILE", "/no/such/file");
+    load(l);
+    assert_int_equal(l->wrong, 1);
+    assert_non_null(strstr(l->complaints, "/no/such/file"));
+    assert_int_equal(l->config.port, 11435); /* the rest was looked at as well */
+    unload(l);
+    environment_set("SETTINGS_FILE", "");
+    load(l);
+    assert_int_equal(l->wrong, 0);
+}
+
+/* ---- replacing ---- */
+
+static struct buf fixed; /* names of settings that were told to stay */
+
+static void on_fixed(void *ctx, const char *name)
+{
+    assert_ptr_equal(ctx, &fixed);
+    buf_printf(&fixed, "%s ", name);
+}
+
+/* Replaces the live settings by what the environment says now; how many have moved. */
+static size_t replace(struct loaded *live, struct loaded *coming)
+{
+    load(coming);
+    assert_int_equal(coming->wrong, 0);
+    buf_clear(&fixed);
+    return config_replace(&live->config, &coming->config, on_fixed, &fixed);
+}
+
+static void test_what_differs_moves_and_is_counted(void **state)
+{
+    struct loaded *l = *state;
+    struct loaded coming = { 0 };
+    environment_set("CODEX_MODEL", "old-model");
+    environment_set("WORKER_ENV", "OLD");
+    environment_set("WORKER_STABLE_MS", "1");
+    load(l);
+    environment_set("CODEX_MODEL", "new-model");
+    environment_set("WORKER_ENV", "");
+    environment_set("PROXY_MODEL_ALIASES", "a=b");
+    environment_set("WORKER_STABLE_MS", "2");
+    environment_set("LOG_LEVEL", "error");
+    assert_int_equal(replace(l, &coming), 5);
+    assert_string_equal(buf_str(&fixed), "");
+    assert_string_equal(l->config.codex_model, "new-model");
+    assert_null(l->config.worker_env);
+    assert_string_equal(l->config.model_aliases, "a=b");
+    assert_int_equal(l->config.stable_ms, 2);
+    assert_int_equal(l->config.log_level, 3);
+    assert_string_equal(coming.config.codex_model, "old-model"); /* what was there is freed there */
+    assert_string_equal(coming.config.worker_env, "OLD");
+    assert_null(coming.config.model_aliases);
+    unload(&coming);
+    assert_string_equal(l->config.codex_model, "new-model");
+}
+
+static void test_the_same_settings_are_no_change(void **state)
+{
+    struct loaded *l = *state;
+    struct loaded coming = { 0 };
+    environment_set("CODEX_MODEL", "a");
+    load(l);
+    assert_int_equal(replace(l, &coming), 0);
+    assert_string_equal(buf_str(&fixed), "");
+    assert_string_equal(l->config.codex_model, "a");
+    unload(&coming);
+}
+
+static void test_what_can_only_be_set_at_the_start_is_told_and_stays(void **state)
+{
+    static const char *const values[][2] = {
+        { "PORT", "1" },
+        { "PROXY_HOST", "::1" },
+        { "PROXY_API_KEY", "another-key" },
+        { "PROXY_API_KEY_FILE", "/other/key" },
+        { "CODEX_HOME", "/other" },
+        { "DEMO_MODEL", "on" },
+        { "AUTH_POLL_MS", "1" },
+        { "MAX_BODY_BYTES", "2048" },
+        { "REQUEST_READ_TIMEOUT_MS", "100" },
+        { "STARTUP_HINT", "1" },
+    };
+    struct loaded *l = *state;
+    struct loaded coming = { 0 };
+    load(l);
+    put_file("LOG_LEVEL=debug\n");
+    for (size_t i = 0; i < COUNT_OF(values); i++)
+        environment_set(values[i][0], values[i][1]);
+    assert_int_equal(replace(l, &coming), 1); /* LOG_LEVEL */
+    for (size_t i = 0; i < COUNT_OF(values); i++)
+        assert_int_equal(count_of(buf_str(&fixed), values[i][0]) != 0, 1);
+    assert_int_equal(count_of(buf_str(&fixed), " "), COUNT_OF(values) + 1); /* SETTINGS_FILE */
+    assert_int_equal(l->config.port, 11435);
+    assert_string_equal(l->config.host, "127.0.0.1");
+    assert_null(l->config.api_key);
+    assert_null(l->config.settings_file);
+    assert_int_equal(l->config.demo_mode, DEMO_OFF);
+    assert_int_equal(l->config.body_max_bytes, 16777216);
+    assert_int_equal(l->config.log_level, 0);
+    unload(&coming);
+}
+
+static void test_help_says_of_the_same_that_they_are_read_at_the_start(void **state)
+{
+    (void)state;
+    char *help = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&help, &len);
+    config_help(out);
+    fclose(out);
+    assert_int_equal(count_of(help, " (read at the start only)\n"), 11);
+    free(help);
+}
+
 static void test_freeing_twice_is_safe(void **state)
 {
     struct loaded *l = *state;
@@ -420,8 +632,10 @@ static void test_help_names_every_setting_once_with_its_default(void **state)
                  (long long)numbers[i].max);
         assert_int_equal(count_of(help, line), 1);
     }
-    assert_int_equal(count_of(help, "\n  PROXY_API_KEY (default: unset)\n"), 1);
-    assert_int_equal(count_of(help, "\n  DEMO_MODEL (default: off) [off, auto, on]\n"), 1);
+    assert_int_equal(
+        count_of(help, "\n  PROXY_API_KEY (default: unset) (read at the start only)\n"), 1);
+    assert_int_equal(count_of(help, "\n  LOG_LEVEL (default: info) [debug, info, warn, error]\n"),
+                     1);
     assert_null(strstr(help, "do-not-print-me"));
     free(help);
 }
@@ -446,10 +660,22 @@ int main(void)
         CONFIG_TEST(test_a_key_must_be_long_enough_and_printable),
         CONFIG_TEST(test_no_complaint_quotes_a_value),
         CONFIG_TEST(test_names_that_only_we_could_have_are_warned_about),
+        CONFIG_TEST(test_settings_come_from_the_environment_then_the_file_then_the_table),
+        CONFIG_TEST(test_a_wrong_value_in_the_file_is_named_like_any_other),
+        CONFIG_TEST(test_a_wrong_value_in_the_file_does_not_matter_when_it_is_not_used),
+        CONFIG_TEST(test_in_the_file_an_unknown_name_is_an_error_with_its_line),
+        CONFIG_TEST(test_the_file_cannot_name_another_one),
+        CONFIG_TEST(test_a_file_that_is_wrong_or_not_there_is_a_wrong_setting),
+        CONFIG_TEST(test_what_differs_moves_and_is_counted),
+        CONFIG_TEST(test_the_same_settings_are_no_change),
+        CONFIG_TEST(test_what_can_only_be_set_at_the_start_is_told_and_stays),
+        CONFIG_TEST(test_help_says_of_the_same_that_they_are_read_at_the_start),
         CONFIG_TEST(test_freeing_twice_is_safe),
         CONFIG_TEST(test_help_names_every_setting_once_with_its_default),
     };
     if (sodium_init() < 0)
         return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    buf_free(&fixed);
+    return failed;
 }
