@@ -174,6 +174,10 @@ static int start_demo(struct app *app, int *ret_port)
     const char *why = NULL;
     const struct model_stub_options options = { .port = 0, .journal_max = 0 };
     app->demo = model_stub_start(&app->loop, &options, &why);
+    if (app->demo == NULL && app->worker != NULL) {
+        log_error("app", "demo_not_started", LOG_ID("reason", why));
+        return EXIT_CONFIG;
+    }
     if (app->demo == NULL)
         return complain("demo model", why);
     *ret_port = model_stub_port(app->demo);

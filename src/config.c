@@ -39,6 +39,7 @@ static const char *const demo_choices[] = { "off", "auto", "on", NULL };
 static const char *const summary_choices[] = { "auto", "concise", "detailed", "none", NULL };
 static const char *const commentary_choices[] = { "reasoning", "content", "drop", NULL };
 static const char *const level_choices[] = { "debug", "info", "warn", "error", NULL };
+static const char *const stderr_choices[] = { "off", "redacted", NULL };
 static const char *const switch_choices[] = { "0", "1", NULL };
 
 /* h2o moves a request that reaches 32 MiB into a temporary file; prompts never touch the disk, so the
@@ -163,6 +164,10 @@ static const struct setting settings[] = {
     { "LOG_LEVELS", TEXT, FIELD(log_levels), NULL, 0, 0, NULL,
       "levels of single components of the log: worker=debug, http=warn; components are app, http, "
       "chat, worker and observe" },
+    { "WORKER_STDERR", CHOICE, FIELD(worker_stderr), "off", 0, 0, stderr_choices,
+      "what the worker says on stderr once it runs, which may quote users; redacted: logged "
+      "without "
+      "what looks like a secret" },
     { "STARTUP_HINT", CHOICE, FIELD(startup_hint), "0", 0, 0, switch_choices,
       "1: print the URL, the key and a curl line on stderr once the worker is ready" },
 };
