@@ -58,6 +58,7 @@ struct config {
     int64_t drain_ms;
     int64_t keepalive_ms;
     int64_t body_max_bytes;
+    int64_t bodies_max_bytes;
     int64_t connections_max;
     int64_t request_read_timeout_ms;
     int64_t write_stall_ms;

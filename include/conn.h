@@ -25,8 +25,11 @@ struct conns_options {
     struct deadlines *deadlines;        /* borrowed */
     struct st_h2o_accept_ctx_t *accept; /* borrowed */
     uint64_t read_timeout_ms;           /* what h2o was told */
-    void (*on_closed)(void *ctx);       /* after each connection */
-    void *ctx;                          /* borrowed */
+    uint64_t body_max_bytes;            /* of one request: what h2o was told, too */
+    uint64_t
+        bodies_max_bytes; /* of all requests that are being read or answered, as they were announced */
+    void (*on_closed)(void *ctx); /* after each connection */
+    void *ctx;                    /* borrowed */
 };
 
 /* The caller owns the result. */

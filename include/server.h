@@ -20,7 +20,8 @@ struct server_options {
     struct routes *routes;       /* borrowed: its `draining` is ours to set */
     uint64_t read_timeout_ms;
     size_t body_max_bytes;
-    size_t connections_max; /* SERVER_SPARE_CONNECTIONS more are for probes */
+    size_t bodies_max_bytes; /* of all requests at once */
+    size_t connections_max;  /* SERVER_SPARE_CONNECTIONS more are for probes */
 };
 
 /* The caller owns the result. */

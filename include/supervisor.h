@@ -38,7 +38,8 @@ const char *sup_state_name(enum sup_state state);
 #define SUP_CRASHLOOP_STARTS 5         /* failed ones */
 #define SUP_CRASHLOOP_WINDOW_MS 120000 /* within that time: a crash loop */
 #define SUP_DEATHS_MAX 32              /* that are remembered */
-#define SUP_RETIRED_MAX 4 /* old incarnations that may still drain when the next recycling begins */
+#define SUP_RETIRED_MAX                                                                            \
+    4 /* old incarnations on their way out; a recycling begins while there is room for two more */
 
 struct supervisor_options {
     struct incarnation_options incarnation;

@@ -22,6 +22,9 @@ void worker_start(struct worker *worker);
  * incarnation has taken over. */
 void worker_on_change(struct worker *worker, void (*fn)(void *ctx, bool ready), void *ctx);
 
+/* Called when a successor has come to nothing; must not recycle from within. */
+void worker_on_recycle_failed(struct worker *worker, void (*fn)(void *ctx), void *ctx);
+
 /* A fresh incarnation with these settings takes the place of the one that runs, which finishes its turns. When it does not get
  * ready the old one goes on, with the settings and the models it has. Takes what `launch` holds. `why` is static. */
 void worker_recycle(struct worker *worker, const struct config *config, struct launch *launch,

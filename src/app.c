@@ -30,6 +30,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#define LOGIN_RETRY_MS 10000 /* after a worker with another login did not start */
+
 #define EXIT_UNAVAILABLE 69 /* sysexits.h, as systemd and scripts know them */
 #define EXIT_SOFTWARE 70
 #define EXIT_CONFIG 78
@@ -52,6 +54,8 @@ struct app {
     struct model_stub *demo;     /* owned; NULL unless it is the source */
     enum launch_source source;   /* of the worker at the start */
     struct worker *worker;       /* owned */
+    bool login_wanted;           /* it has changed, and no worker has taken turns since */
+    struct deadline login_retry; /* of a worker for it that did not start */
     struct login_watch *login;   /* owned; NULL: nobody looks */
     bool hint_shown;
     struct admission *admission; /* owned */
@@ -215,7 +219,22 @@ static void recycle(struct app *app, const char *why)
 
 static void on_login_changed(void *ctx)
 {
-    recycle(ctx, "login_changed");
+    struct app *app = ctx;
+    app->login_wanted = true;
+    recycle(app, "login_changed");
+}
+
+static void on_login_retry(struct deadline *d)
+{
+    recycle(deadline_owner(d, struct app, login_retry), "login_changed");
+}
+
+/* A login that is there must come into use, and nobody would tell of it again. */
+static void on_recycle_failed(void *ctx)
+{
+    struct app *app = ctx;
+    if (app->login_wanted && !app->stopping)
+        deadline_set(app->deadlines, &app->login_retry, LOGIN_RETRY_MS, on_login_retry);
 }
 
 static void watch_login(struct app *app)
@@ -406,6 +425,7 @@ static int start_http_side(struct app *app)
         .routes = &app->routes,
         .read_timeout_ms = (uint64_t)c->request_read_timeout_ms,
         .body_max_bytes = (size_t)c->body_max_bytes,
+        .bodies_max_bytes = (size_t)c->bodies_max_bytes,
         .connections_max = (size_t)c->connections_max,
     };
     app->server = server_new(&app->loop, &server);
@@ -479,7 +499,11 @@ static void on_worker_change(void *ctx, bool ready)
 {
     struct app *app = ctx;
     admission_open(app->admission, ready);
-    if (ready && !app->hint_shown)
+    if (!ready)
+        return;
+    app->login_wanted = false;
+    deadline_clear(app->deadlines, &app->login_retry);
+    if (!app->hint_shown)
         show_hint(app);
 }
 
@@ -507,6 +531,7 @@ static int start(struct app *app)
              LOG_ID("source", launch_source_name(app->source)));
     say_listening(app);
     worker_on_change(app->worker, on_worker_change, app);
+    worker_on_recycle_failed(app->worker, on_recycle_failed, app);
     watch_login(app);
     worker_start(app->worker);
     return 0;
@@ -522,6 +547,7 @@ static int tear_down(struct app *app)
     admission_free(app->admission);
     model_stub_close(app->demo, NULL, NULL);
     login_watch_free(app->login);
+    deadline_clear(app->deadlines, &app->login_retry);
     deadlines_free(app->deadlines);
     uv_run(&app->loop, UV_RUN_DEFAULT);
     return uv_loop_close(&app->loop) == 0 ? 0 : EXIT_SOFTWARE;

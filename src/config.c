@@ -105,7 +105,8 @@ static const struct setting settings[] = {
     { "WORKER_TURN_TIMEOUT_MS", MILLIS, FIELD(turn_timeout_ms), "1800000", 10, 24 * HOUR, NULL,
       "deadline of one whole turn" },
     { "WORKER_HEARTBEAT_MS", MILLIS, FIELD(heartbeat_ms), "15000", 0, HOUR, NULL,
-      "how often the worker is asked whether it lives; 0: never" },
+      "how often the worker is asked whether it lives; 0: never, and then the two limits of "
+      "WORKER_RECYCLE_ are not looked at either" },
     { "WORKER_HEARTBEAT_TIMEOUT_MS", MILLIS, FIELD(heartbeat_timeout_ms), "10000", 10, HOUR, NULL,
       "a worker that is silent for this long twice after being asked is replaced" },
     { "WORKER_RECYCLE_RSS_BYTES", BYTES, FIELD(recycle_rss_bytes), "1073741824", 0,
@@ -149,6 +150,8 @@ static const struct setting settings[] = {
       "a stream silent for this long gets a comment line; 0: never" },
     { "MAX_BODY_BYTES", BYTES, FIELD(body_max_bytes), "16777216", KIB, BODY_LIMIT_MAX, NULL,
       "largest request body; 413 above" },
+    { "MAX_BODIES_BYTES", BYTES, FIELD(bodies_max_bytes), "536870912", KIB, 1024 * 1024 * MIB, NULL,
+      "request bodies that are in memory at once, as they were announced; 503 above" },
     { "MAX_CONNECTIONS", COUNT, FIELD(connections_max), "4096", 1, 100000, NULL,
       "connections at once; more are refused with 503, but for a few that serve probes" },
     { "REQUEST_READ_TIMEOUT_MS", MILLIS, FIELD(request_read_timeout_ms), "60000", 100, HOUR, NULL,
@@ -304,6 +307,10 @@ static int check_together(const struct config *c, FILE *complaints)
         fputs("WORKER_BACKOFF_MAX_MS: must not be below WORKER_BACKOFF_INITIAL_MS\n", complaints);
         wrong++;
     }
+    if (c->bodies_max_bytes != 0 && c->bodies_max_bytes < c->body_max_bytes) {
+        fputs("MAX_BODIES_BYTES: must not be below MAX_BODY_BYTES\n", complaints);
+        wrong++;
+    }
     size_t len = c->api_key != NULL ? strlen(c->api_key) : ACCESS_KEY_MIN;
     if (len < ACCESS_KEY_MIN || len > ACCESS_KEY_MAX) {
         fprintf(complaints, "PROXY_API_KEY: must have %d to %d characters\n", ACCESS_KEY_MIN,
@@ -358,7 +365,7 @@ static const char *const fixed_names[] = {
     "MAX_BODY_BYTES",  "REQUEST_READ_TIMEOUT_MS",
     "STARTUP_HINT",    "PROXY_API_KEY_FILE",
     "AUTH_POLL_MS",    "PROXY_KEYS_FILE",
-    "MAX_CONNECTIONS",
+    "MAX_CONNECTIONS", "MAX_BODIES_BYTES",
 };
 
 static bool is_fixed(const struct setting *s)

@@ -37,12 +37,15 @@ struct conn {
     bool listed;                 /* in `returning` */
     TAILQ_ENTRY(conn) returning; /* linked */
     struct deadline hurry;       /* of a spare one */
+    bool no_room;                /* for the body of the request that is awaited: to be refused */
+    uint64_t body_bytes;         /* counted in all->bodies_bytes */
     uint64_t since_ms;           /* loop time of the accept or of the last answer */
 };
 
 struct conns {
     struct conns_options options;
     size_t count;
+    uint64_t bodies_bytes;
     uv_prepare_t *prepare;        /* owned; frees itself in its close callback */
     TAILQ_HEAD(, conn) returning; /* those whose answer has ended since the loop last waited */
 };
@@ -56,6 +59,36 @@ static struct conn *conn_of(h2o_req_t *req)
 {
     h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
     return socket != NULL ? socket->on_close.data : NULL;
+}
+
+/* ---- bodies: h2o reads them whole, before anybody has looked at the key ---- */
+
+/* What the body of the request with this head may take until it is answered. One over the limit is refused by h2o and not
+ * read. */
+static uint64_t announced_bytes(const struct conn *c)
+{
+    uint64_t most = c->all->options.body_max_bytes;
+    if (head_is_chunked(&c->head))
+        return most;
+    return c->head.content_length <= most ? c->head.content_length : 0;
+}
+
+static bool take_room(struct conn *c)
+{
+    struct conns *all = c->all;
+    uint64_t bytes = announced_bytes(c);
+    c->no_room = all->bodies_bytes + bytes > all->options.bodies_max_bytes;
+    if (c->no_room)
+        return false;
+    c->body_bytes = bytes;
+    all->bodies_bytes += bytes;
+    return true;
+}
+
+static void give_room_back(struct conn *c)
+{
+    c->all->bodies_bytes -= c->body_bytes;
+    c->body_bytes = 0;
 }
 
 /* ---- what is refused before h2o sees it ---- */
@@ -75,6 +108,17 @@ void conn_describe_fault(enum head_fault fault, struct api_error *ret)
                           head_fault_message(fault));
 }
 
+static void describe_refusal(const struct conn *c, struct api_error *ret)
+{
+    if (!c->no_room) {
+        conn_describe_fault(c->head.fault, ret);
+        return;
+    }
+    api_error_set(ret, 503, "server_error", "server_overloaded", NULL,
+                  "Too many bytes of requests are being read; try again.");
+    ret->retry_after_s = 1;
+}
+
 /* The answer is short and the first that waits on this connection, so it fits into the kernel's buffer. To h2o it looks as
  * if the client had left. Frees the connection. */
 static void refuse(struct conn *c)
@@ -84,16 +128,18 @@ static void refuse(struct conn *c)
     struct buf answer = BUF_INIT;
     int fd = h2o_socket_get_fd(c->socket);
     id_make(id, "req_");
-    conn_describe_fault(c->head.fault, &error);
+    describe_refusal(c, &error);
     reply_write_raw(&answer, &error, id);
     ssize_t sent = send(fd, answer.data, answer.len, MSG_DONTWAIT | MSG_NOSIGNAL);
     buf_free(&answer);
     shutdown(fd, SHUT_WR);
     linger_on(c->all->options.loop, fd);
-    log_info("http", "request", LOG_ID("request_id", id), LOG_ID("route", "rejected"),
-             LOG_INT("status", error.status), LOG_INT("bytes_sent", sent > 0 ? sent : 0),
-             LOG_ID("error_code", head_fault_name(c->head.fault)));
+    log_info(
+        "http", "request", LOG_ID("request_id", id), LOG_ID("route", "rejected"),
+        LOG_INT("status", error.status), LOG_INT("bytes_sent", sent > 0 ? sent : 0),
+        LOG_ID("error_code", c->no_room ? "bodies_too_large" : head_fault_name(c->head.fault)));
     c->head = (struct head_check){ 0 };
+    c->no_room = false;
     c->h2o_read(c->socket, h2o_socket_error_closed);
 }
 
@@ -105,7 +151,7 @@ static void on_gate_read(h2o_socket_t *socket, const char *err)
     enum head_verdict verdict = HEAD_MORE;
     if (err == NULL)
         verdict = head_check(&c->head, socket->input->bytes, socket->input->size);
-    if (verdict == HEAD_BAD) {
+    if (verdict == HEAD_BAD || (verdict == HEAD_OK && !take_room(c))) {
         refuse(c);
         return;
     }
@@ -137,13 +183,28 @@ static void on_prepare(uv_prepare_t *prepare)
     struct conn *c;
     while ((c = TAILQ_FIRST(&all->returning)) != NULL) {
         leave_returning(c);
-        if (c->head.fault != HEAD_FINE && h2o_socket_is_reading(c->socket)) {
+        bool refused = c->head.fault != HEAD_FINE || c->no_room;
+        if (refused && h2o_socket_is_reading(c->socket)) {
             c->h2o_read = c->socket->_cb.read;
             refuse(c);
         } else if (!c->answering && head_verdict(&c->head) == HEAD_MORE) {
             close_gate(c);
         }
     }
+}
+
+/* Whether h2o may see what came right after a request. */
+static bool next_may_pass(struct conn *c, const char *bytes, size_t len)
+{
+    switch (head_check(&c->head, bytes, len)) {
+    case HEAD_OK:
+        return take_room(c);
+    case HEAD_MORE:
+        return true;
+    case HEAD_BAD:
+        break;
+    }
+    return false;
 }
 
 /* Called before h2o drops the bytes of the request and looks at what came after them: so we look first, and a bad head
@@ -157,6 +218,7 @@ static void on_request_end(h2o_logger_t *logger, h2o_req_t *req)
     size_t used = c->head.at + (size_t)c->head.content_length;
     h2o_buffer_t *input = c->socket->input;
     c->head = (struct head_check){ 0 };
+    give_room_back(c);
     c->answering = false;
     c->served = true;
     c->since_ms = deadlines_now_ms(c->all->options.deadlines);
@@ -165,8 +227,7 @@ static void on_request_end(h2o_logger_t *logger, h2o_req_t *req)
         shutdown(h2o_socket_get_fd(c->socket), SHUT_WR);
         return;
     }
-    if (input->size > used &&
-        head_check(&c->head, input->bytes + used, input->size - used) == HEAD_BAD)
+    if (input->size > used && !next_may_pass(c, input->bytes + used, input->size - used))
         input->size = used;
     if (!c->listed)
         TAILQ_INSERT_TAIL(&c->all->returning, c, returning);
@@ -186,6 +247,9 @@ enum head_fault conn_request_fault(h2o_req_t *req)
         return HEAD_FINE;
     c->answering = true;
     deadline_clear(c->all->options.deadlines, &c->hurry);
+    give_room_back(c);
+    c->body_bytes = req->entity.len; /* of a chunked one only now is known what it takes */
+    c->all->bodies_bytes += c->body_bytes;
     /* The gate has done this already. Should h2o ever slip past it, this is what keeps the promise. */
     enum head_verdict verdict =
         head_check(&c->head, c->socket->input->bytes, c->socket->input->size);
@@ -218,6 +282,7 @@ static void on_closed(void *data)
     struct conn *c = data;
     struct conns *all = c->all;
     log_incomplete(c);
+    give_room_back(c);
     leave_returning(c);
     deadline_clear(all->options.deadlines, &c->hurry);
     free(c);

@@ -169,6 +169,8 @@ struct server *server_new(uv_loop_t *loop, const struct server_options *options)
         .deadlines = options->deadlines,
         .accept = &server->accept,
         .read_timeout_ms = options->read_timeout_ms,
+        .body_max_bytes = options->body_max_bytes,
+        .bodies_max_bytes = options->bodies_max_bytes,
         .on_closed = on_connection_closed,
         .ctx = server,
     };

@@ -33,6 +33,8 @@ struct worker {
     char codex_version[VERSION_MAX];
     void (*on_change)(void *ctx, bool ready); /* NULL: nobody asks */
     void *on_change_ctx;                      /* borrowed */
+    void (*on_recycle_failed)(void *ctx); /* NULL: nobody asks */
+    void *on_recycle_failed_ctx;          /* borrowed */
     void (*on_stopped)(void *ctx);
     void *on_stopped_ctx; /* borrowed */
 };
@@ -190,9 +192,12 @@ static void cancel_greet(void *ctx, struct rpc *rpc)
 static void on_recycled(void *ctx, bool ok)
 {
     struct worker *worker = ctx;
-    if (ok || worker->wanted != worker->tried)
+    if (ok)
         return;
-    terms_set(&worker->wanted, worker->running);
+    if (worker->wanted == worker->tried)
+        terms_set(&worker->wanted, worker->running);
+    if (worker->on_recycle_failed != NULL)
+        worker->on_recycle_failed(worker->on_recycle_failed_ctx);
 }
 
 static void on_change(void *ctx, bool ready)
@@ -250,6 +255,12 @@ void worker_on_change(struct worker *worker, void (*fn)(void *ctx, bool ready), 
 {
     worker->on_change = fn;
     worker->on_change_ctx = ctx;
+}
+
+void worker_on_recycle_failed(struct worker *worker, void (*fn)(void *ctx), void *ctx)
+{
+    worker->on_recycle_failed = fn;
+    worker->on_recycle_failed_ctx = ctx;
 }
 
 void worker_recycle(struct worker *worker, const struct config *config, struct launch *launch,

@@ -244,6 +244,30 @@ test('a client sees the 413 of a body over the limit, of known length and chunke
   await unharmed(since, 2);
 });
 
+test('bodies that are announced beyond what all may take together are refused by their head', async (t) => {
+  const settings = { MAX_BODY_BYTES: '65536', MAX_BODIES_BYTES: '131072' };
+  const small = await Proxy.start(t, new FakeWorker().settings(settings));
+  const held = [];
+  for (const body of ['content-length: 65536\r\n', 'transfer-encoding: chunked\r\n']) {
+    const wire = await Wire.open(small);
+    wire.send(post(body).replace(AUTH, '')); // without a key, and the body never comes
+    held.push(wire);
+  }
+  const refused = async () => {
+    const wire = await Wire.open(small);
+    wire.send(post('content-length: 1\r\n', { body: 'x' }).replace(AUTH, ''));
+    const { status, headers, text } = await wire.answer();
+    wire.destroy();
+    return [status, JSON.parse(text).error.code, headers['retry-after']];
+  };
+  await until('the heads', async () => (await refused())[0] === 503);
+  assert.deepEqual(await refused(), [503, 'server_overloaded', '1']);
+  assert.equal((await small.fetch('/livez', { key: null })).status, 200);
+  held[0].destroy();
+  await until('room again', async () => (await refused())[0] === 401);
+  held[1].destroy();
+});
+
 test('Expect: 100-continue with a body over the limit is answered 413 and no 100', async () => {
   const since = proxy.logs.length;
   const wire = await Wire.open(proxy);

@@ -168,6 +168,19 @@ test('an upstream that never says anything is 504 by the deadline, one that fall
   assert.deepEqual([status, json.error.code], [504, 'turn_timeout']);
 });
 
+test('a model that does not begin, and one that falls silent, have deadlines of their own', async (t) => {
+  const deadlines = { WORKER_FIRST_EVENT_TIMEOUT_MS: '1000', WORKER_SILENCE_TIMEOUT_MS: '1000' };
+  const hasty = await Proxy.start(t, model.settings(deadlines));
+  const late = { status: 504, type: 'server_error', code: 'first_event_timeout', within_ms: 5000 };
+  await failsBothWays(hasty, stub({ preset: 'silent' }), late);
+  const { text } = await ask(hasty, stub({ preset: 'hang' }), { stream: true });
+  assert.deepEqual([parse(text).error.code, parse(text).done], ['silence_timeout', false]);
+  const { status, json } = await ask(hasty, stub({ preset: 'hang' }));
+  assert.deepEqual([status, json.error.code], [504, 'silence_timeout']);
+  const { json: slow } = await ask(hasty, steps({ reasoning: 'Hm.' }, { pause_ms: 600 }, { text: 'So ' }, { pause_ms: 600 }, { text: 'be it.' }));
+  assert.equal(slow.choices[0].message.content, 'So be it.', 'who goes on has all the time of the turn');
+});
+
 // A provider where nobody listens.
 async function deadPort() {
   const server = createServer();

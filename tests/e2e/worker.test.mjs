@@ -29,6 +29,9 @@ async function answers(proxy, text = 'here I am') {
   assert.equal(json.choices[0].message.content, text);
 }
 
+// After so many failed starts a pause has another name.
+const isPause = ({ worker_state }) => ['backoff', 'crashloop'].includes(worker_state);
+
 // The stream's own words, and that it ended with this error and no [DONE].
 function brokeOff(text, code) {
   const all = frames(text);

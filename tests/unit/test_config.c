@@ -572,6 +572,9 @@ static void test_what_can_only_be_set_at_the_start_is_told_and_stays(void **stat
         { "MAX_BODY_BYTES", "2048" },
         { "REQUEST_READ_TIMEOUT_MS", "100" },
         { "STARTUP_HINT", "1" },
+        { "MAX_BODIES_BYTES", "33554432" },
+        { "MAX_CONNECTIONS", "1" },
+        { "PROXY_KEYS_FILE", "/other/keys" },
     };
     struct loaded *l = *state;
     struct loaded coming = { 0 };
@@ -601,7 +604,7 @@ static void test_help_says_of_the_same_that_they_are_read_at_the_start(void **st
     FILE *out = open_memstream(&help, &len);
     config_help(out);
     fclose(out);
-    assert_int_equal(count_of(help, " (read at the start only)\n"), 11);
+    assert_int_equal(count_of(help, " (read at the start only)\n"), 14);
     free(help);
 }
 
