@@ -437,7 +437,8 @@ static const char *const benign[] = {
     "いろはにほへと ちりぬるを。東京都は日本の首都です。バージョン2.0が公開されました。",
     "我能吞下玻璃而不伤身体。今天天气很好，我们去公园吧。人工智能模型的版本是三点五。",
     "صباح الخير، كيف حالك اليوم؟ שלום עולם. नमस्ते दुनिया। Γειά σου Κόσμε. Xin chào thế giới.",
-    "Emoji: 👩‍👩‍👧‍👦 🎉 ✅ → ← ≤ ≥ ½ × ÷ “quoted” ‘text’ – dash — "
+    "Emoji: 👩‍👩‍👧‍👦 🎉 ✅ → ← ≤ ≥ ½ × ÷ “quoted” ‘text’ – dash "
+    "— "
     "long "
     "… "
     "done",
@@ -622,8 +623,12 @@ static void test_a_second_time_changes_nothing(void **state)
 
 /* ---- linear time ---- */
 
-#define SMALL (256 * 1024)
+#ifdef __SANITIZE_ADDRESS__ /* ten times slower */
+#define LARGE (128 * 1024)
+#else
 #define LARGE (1024 * 1024)
+#endif
+#define SMALL (LARGE / 4)
 
 static const char *const adversaries[] = {
     "a",
@@ -736,10 +741,10 @@ static void test_four_times_the_text_takes_four_times_the_time(void **state)
             worst_atom = adversaries[i];
         }
         if (large > 8 * small && large > 5) /* below that the clock is too coarse */
-            fail_msg("\"%s\": %.1f ms for 256 KiB, %.1f ms for 1 MiB", adversaries[i], small,
+            fail_msg("\"%s\": %.1f ms, then %.1f ms for four times the text", adversaries[i], small,
                      large);
     }
-    print_message("slowest: \"%s\", %.1f ms for 1 MiB\n", worst_atom, worst);
+    print_message("slowest: \"%s\", %.1f ms for %d KiB\n", worst_atom, worst, LARGE / 1024);
 }
 
 int main(void)
