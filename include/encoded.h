@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* What characters are, as flags: a set of characters is some of them. */
 enum char_class {
@@ -30,8 +31,13 @@ enum char_class {
     CH_HEX = CH_HEX_LOWER | CH_HEX_UPPER | CH_DIGIT,
 };
 
+extern const uint16_t char_classes[256];
+
 /* Of characters beyond ASCII: 0. */
-unsigned char_class(unsigned char c);
+static inline unsigned char_class(unsigned char c)
+{
+    return char_classes[c];
+}
 
 /* For the slow cases of encoded_char. */
 unsigned char encoded_escape(const char *at, const char *end, size_t *ret_width);
@@ -49,10 +55,23 @@ static inline unsigned char encoded_char(const char *at, const char *end, size_t
 }
 
 /* Whether the next character is one of the set; false at the end. */
-bool encoded_is(const char *at, const char *end, unsigned set);
+static inline bool encoded_is(const char *at, const char *end, unsigned set)
+{
+    size_t width;
+    return at < end && (char_class(encoded_char(at, end, &width)) & set) != 0;
+}
 
 /* Where the run of characters of the set ends that begins at `at`. */
-const char *encoded_run(const char *at, const char *end, unsigned set);
+static inline const char *encoded_run(const char *at, const char *end, unsigned set)
+{
+    while (at < end) {
+        size_t width;
+        if ((char_class(encoded_char(at, end, &width)) & set) == 0)
+            break;
+        at += width;
+    }
+    return at;
+}
 
 /* The end of `word`, if the text begins with it, or NULL. */
 const char *encoded_word(const char *at, const char *end, const char *word);

@@ -2,8 +2,9 @@
 #ifndef SECRET_SHAPE_H
 #define SECRET_SHAPE_H
 
-#include <stdbool.h>
 #include <stddef.h>
+
+struct secret_name;
 
 /* What to take out: from `from` to `to`. `to` is NULL when there is nothing. */
 struct secret_span {
@@ -23,9 +24,9 @@ struct shape_memo {
 };
 
 /* Where the secret that begins at `at` is, if there is one. The character before, `previous`, is no letter and no digit. A hash
- * that says what it is (`labelled`) or that is part of a path is none. */
+ * that says what it is (by the `name` before it) or that is part of a path is none. */
 struct secret_span secret_shape(const char *at, const char *end, unsigned char previous,
-                                bool labelled, struct shape_memo *memo);
+                                const struct secret_name *name, struct shape_memo *memo);
 
 /* Behind "://", whose colon is written with `colon_width` bytes: the user and password of a URL. */
 struct secret_span secret_in_url(const char *at, const char *end, size_t colon_width,

@@ -1,7 +1,6 @@
 /* Text of which parts may be URL-encoded or escaped with backslashes. */
 #include "encoded.h"
 
-#include <stdint.h>
 #include <string.h>
 
 #define H CH_HEX_LOWER
@@ -13,7 +12,7 @@
 #define S CH_SPACE
 #define N CH_LINE_END
 
-static const uint16_t classes[128] = {
+const uint16_t char_classes[256] = {
     /* clang-format off */
     0, 0, 0, 0, 0, 0, 0, 0, 0, S, N, N, N, N, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -25,11 +24,6 @@ static const uint16_t classes[128] = {
     L, L, L, L, L, L, L, L, L, L, L, 0, 0, 0, CH_TILDE, 0,
     /* clang-format on */
 };
-
-unsigned char_class(unsigned char c)
-{
-    return c < sizeof(classes) / sizeof(classes[0]) ? classes[c] : 0;
-}
 
 static int hex_value(char c)
 {
@@ -80,23 +74,6 @@ unsigned char encoded_escape(const char *at, const char *end, size_t *ret_width)
         return '\\';
     *ret_width = 2;
     return (unsigned char)meant[letter - letters];
-}
-
-bool encoded_is(const char *at, const char *end, unsigned set)
-{
-    size_t width;
-    return at < end && (char_class(encoded_char(at, end, &width)) & set) != 0;
-}
-
-const char *encoded_run(const char *at, const char *end, unsigned set)
-{
-    while (at < end) {
-        size_t width;
-        if ((char_class(encoded_char(at, end, &width)) & set) == 0)
-            break;
-        at += width;
-    }
-    return at;
 }
 
 static const char *word_at(const char *at, const char *end, const char *word, bool any_case)

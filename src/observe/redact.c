@@ -81,7 +81,7 @@ static struct secret_span find_secret(struct pass *p, const char *at, const char
             return (struct secret_span){ at, number_end };
     }
     if ((class & CH_ALNUM) != 0)
-        return secret_shape(at, end, p->previous, secret_name_is_of_hash(&p->name), &p->memo);
+        return secret_shape(at, end, p->previous, &p->name, &p->memo);
     return found;
 }
 

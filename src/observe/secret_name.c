@@ -143,7 +143,10 @@ static bool ends_with(const struct secret_name *n, const char *text, size_t len,
 
 static enum strength strength_of(const struct secret_name *n)
 {
+    static const char lasts[] = "ynhgdtpesl"; /* of the table: most names end with none */
     enum strength strength = NAME_PLAIN;
+    if (memchr(lasts, n->letters[n->len - 1], sizeof(lasts) - 1) == NULL)
+        return strength;
     for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
         if (ends_with(n, endings[i].text, endings[i].len, endings[i].strength == NAME_WEAK))
             strength = endings[i].strength;

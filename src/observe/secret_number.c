@@ -175,9 +175,8 @@ static const char *phone_of_a_country(const char *at, const char *end)
 
 static unsigned mod_97(unsigned rest, unsigned char c)
 {
-    if (is_digit(c))
-        return (rest * 10 + (unsigned)(c - '0')) % 97;
-    return (rest * 100 + (unsigned)(c - 'A') + 10) % 97;
+    return (is_digit(c) ? rest * 10 + (unsigned)(c - '0') : rest * 100 + (unsigned)(c - 'A') + 10) %
+           97;
 }
 
 /* Two letters, two check digits, up to 30 letters and digits, with or without blanks after each four. */

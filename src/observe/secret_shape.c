@@ -3,6 +3,7 @@
 
 #include "encoded.h"
 #include "redact.h"
+#include "secret_name.h"
 
 #include <string.h>
 
@@ -13,7 +14,7 @@
 
 /* A beginning, and of what at least so many characters must follow; all of them that follow belong to it. */
 struct prefix {
-    const char *text;
+    char text[28];
     unsigned body;
     size_t min;
 };
@@ -77,14 +78,14 @@ static const char *at_least(const char *at, const char *end, unsigned set, size_
     return at;
 }
 
-static const char *known_prefix(const char *at, const char *end, unsigned char first)
+static const char *known_prefix(const char *at, const char *end)
 {
-    static const char firsts[] = "srpweAyG1gxnhSd"; /* of the table: most words begin with none */
-    if (memchr(firsts, first, sizeof(firsts) - 1) == NULL)
-        return NULL;
+    size_t width;
+    char first = (char)encoded_char(at, end, &width);
+    char second = at + width < end ? (char)encoded_char(at + width, end, &width) : '\0';
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
         const struct prefix *p = &prefixes[i];
-        if ((unsigned char)p->text[0] != first)
+        if (p->text[0] != first || p->text[1] != second)
             continue;
         const char *body = encoded_word(at, end, p->text);
         const char *enough = body != NULL ? at_least(body, end, p->body, p->min) : NULL;
@@ -272,11 +273,12 @@ struct segment {
 };
 
 static struct segment look_at_segment(const char *at, const char *end, unsigned char previous,
-                                      bool labelled)
+                                      const struct secret_name *name)
 {
     struct segment s = { .begin = at, .end = encoded_run(at, end, CH_ALNUM) };
     s.counts = count_segment(at, s.end);
-    bool is_name = is_hash(&s.counts) && (labelled || stands_in_path(s.end, end, previous));
+    bool is_name = is_hash(&s.counts) && ((name != NULL && secret_name_is_of_hash(name)) ||
+                                          stands_in_path(s.end, end, previous));
     s.looks = is_name ? LOOKS_LIKE_A_WORD : judge(&s.counts);
     return s;
 }
@@ -345,7 +347,7 @@ static bool is_token(const struct sum *sum, ptrdiff_t size)
  * word ends it, and so do too many that look like nothing: then it is a path. Once it is known to be a token, all that follows
  * belongs to it. One that is none is a few dozen characters, and its end is remembered, for none begins within it. */
 static const char *random_token(const char *at, const char *end, unsigned char previous,
-                                bool labelled, struct shape_memo *memo)
+                                const struct secret_name *name, struct shape_memo *memo)
 {
     const char *begin = at;
     struct sum sum = { 0, 0, 0, 0, 0, 0 };
@@ -357,7 +359,7 @@ static const char *random_token(const char *at, const char *end, unsigned char p
             at = at == begin ? uuid : at;
             break;
         }
-        const struct segment s = look_at_segment(at, end, previous, labelled);
+        const struct segment s = look_at_segment(at, end, previous, name);
         if (s.looks == LOOKS_LIKE_A_WORD) {
             at = at == begin ? s.end : at;
             break;
@@ -368,18 +370,25 @@ static const char *random_token(const char *at, const char *end, unsigned char p
         if (sum.unclear == UNCLEAR_MAX)
             break;
         at = skip_between(s.end, end, &previous);
-        labelled = false;
+        name = NULL; /* it stands before the first alone */
     }
     memo->no_token_before = at;
     return NULL;
 }
 
+/* Most words do not. */
+static bool begins_prefix(unsigned char first)
+{
+    static const char firsts[] = "srpweAyG1gxnhSd"; /* of the table */
+    return memchr(firsts, first, sizeof(firsts) - 1) != NULL;
+}
+
 struct secret_span secret_shape(const char *at, const char *end, unsigned char previous,
-                                bool labelled, struct shape_memo *memo)
+                                const struct secret_name *name, struct shape_memo *memo)
 {
     size_t width;
     unsigned char first = encoded_char(at, end, &width);
-    const char *to = known_prefix(at, end, first);
+    const char *to = begins_prefix(first) ? known_prefix(at, end) : NULL;
     if (to == NULL) {
         struct secret_span span = after_scheme(at, end, first);
         if (span.to != NULL)
@@ -387,7 +396,7 @@ struct secret_span secret_shape(const char *at, const char *end, unsigned char p
         to = address_at(at, end, memo);
     }
     if (to == NULL)
-        to = random_token(at, end, previous, labelled, memo);
+        to = random_token(at, end, previous, name, memo);
     return (struct secret_span){ at, to };
 }
 

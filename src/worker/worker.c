@@ -33,8 +33,8 @@ struct worker {
     char codex_version[VERSION_MAX];
     void (*on_change)(void *ctx, bool ready); /* NULL: nobody asks */
     void *on_change_ctx;                      /* borrowed */
-    void (*on_recycle_failed)(void *ctx); /* NULL: nobody asks */
-    void *on_recycle_failed_ctx;          /* borrowed */
+    void (*on_recycle_failed)(void *ctx);     /* NULL: nobody asks */
+    void *on_recycle_failed_ctx;              /* borrowed */
     void (*on_stopped)(void *ctx);
     void *on_stopped_ctx; /* borrowed */
 };
