@@ -32,4 +32,7 @@ struct config;
 struct st_h2o_pathconf_t;
 void reply_wrap_core_errors(struct st_h2o_pathconf_t *fallback_path, const struct config *config);
 
+/* The code of such an answer, or NULL. */
+const char *reply_core_error_code(int status);
+
 #endif

@@ -4,7 +4,8 @@
 
 #include "turn.h"
 
-/* Fills kind, http_status and message of `ret` from a TurnError of the protocol; they are borrowed from it. */
+/* Fills kind, http_status and message of `ret` from a TurnError of the protocol; they are borrowed from it. The outcome becomes TURN_LOST
+ * when the error says that the worker, not the model, gave the turn up. */
 void turn_error_describe(const json_t *error, struct turn_end *ret);
 
 /* The kind that a JSON-RPC error code comes to, or NULL: the worker's own failures have none. */

@@ -104,22 +104,28 @@ static int load_keyring(struct app *app)
     return 0;
 }
 
-static int prepare_key(struct app *app)
+/* The default key: of the settings, or of its file. False with a message for people in `ret_why` (owned by the caller). */
+static bool read_default_key(const struct app *app, struct buf *ret, char **ret_why)
 {
     const struct config *c = app->config;
     if (c->api_key != NULL) {
-        buf_puts(&app->key_text, c->api_key);
-    } else {
-        char *path =
-            c->api_key_file != NULL ? xstrdup(c->api_key_file) : xasprintf("%s/api-key", app->home);
-        char *why = NULL;
-        bool ok = access_key_from_file(path, &app->key_text, &why);
-        free(path);
-        if (!ok) {
-            int rc = complain("PROXY_API_KEY_FILE", why);
-            free(why);
-            return rc;
-        }
+        buf_puts(ret, c->api_key);
+        return true;
+    }
+    char *path =
+        c->api_key_file != NULL ? xstrdup(c->api_key_file) : xasprintf("%s/api-key", app->home);
+    bool ok = access_key_from_file(path, ret, ret_why);
+    free(path);
+    return ok;
+}
+
+static int prepare_key(struct app *app)
+{
+    char *why = NULL;
+    if (!read_default_key(app, &app->key_text, &why)) {
+        int rc = complain("PROXY_API_KEY_FILE", why);
+        free(why);
+        return rc;
     }
     return load_keyring(app);
 }
@@ -319,12 +325,18 @@ static int load_again(struct config *ret)
 /* The last thing that can be wrong with a reload. */
 static bool reload_keys(struct app *app)
 {
+    struct buf key = BUF_INIT;
     char *why = NULL;
-    if (keyring_reload(app->keyring, &why))
-        return true;
-    log_error("app", "setting_complaint", LOG_ID("text", why));
+    bool ok = read_default_key(app, &key, &why) && keyring_reload(app->keyring, &why);
+    if (ok)
+        keyring_set_default(app->keyring, buf_str(&key));
+    else
+        log_error("app", "setting_complaint", LOG_ID("text", why));
     free(why);
-    return false;
+    if (key.data != NULL)
+        sodium_memzero(key.data, key.cap);
+    buf_free(&key);
+    return ok;
 }
 
 static void reload(struct app *app)

@@ -6,6 +6,7 @@
 #include "rate_limit.h"
 #include "settings_file.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <sodium.h>
@@ -96,7 +97,7 @@ static const struct setting settings[] = {
       "it" },
     { "WORKER_HANDSHAKE_TIMEOUT_MS", MILLIS, FIELD(handshake_timeout_ms), "15000", 10, HOUR, NULL,
       "a worker that has not answered the handshake by then is replaced" },
-    { "WORKER_RPC_TIMEOUT_MS", MILLIS, FIELD(rpc_timeout_ms), "30000", 10, HOUR, NULL,
+    { "WORKER_RPC_TIMEOUT_MS", MILLIS, FIELD(rpc_timeout_ms), "60000", 10, HOUR, NULL,
       "deadline of one request to the worker" },
     { "WORKER_FIRST_EVENT_TIMEOUT_MS", MILLIS, FIELD(first_event_timeout_ms), "300000", 10,
       24 * HOUR, NULL, "time for the model to begin: a text, a call or a sign of reasoning" },
@@ -305,6 +306,11 @@ static int check_together(const struct config *c, FILE *complaints)
     /* A value that was refused is 0 and has its complaint already. */
     if (c->backoff_max_ms != 0 && c->backoff_max_ms < c->backoff_initial_ms) {
         fputs("WORKER_BACKOFF_MAX_MS: must not be below WORKER_BACKOFF_INITIAL_MS\n", complaints);
+        wrong++;
+    }
+    unsigned char address[sizeof(struct in6_addr)];
+    if (inet_pton(AF_INET, c->host, address) != 1 && inet_pton(AF_INET6, c->host, address) != 1) {
+        fputs("PROXY_HOST: must be an IPv4 or IPv6 literal, without brackets\n", complaints);
         wrong++;
     }
     if (c->bodies_max_bytes != 0 && c->bodies_max_bytes < c->body_max_bytes) {

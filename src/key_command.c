@@ -70,9 +70,9 @@ static int add(const struct command *c, struct key_file *file)
         return fail(c, "the key could not be printed; remove it", strerror(errno));
     fprintf(
         c->err,
-        "This is the only time that the key '%s' is shown. A codex-api that runs knows it after "
-        "a SIGHUP.\n",
-        c->name);
+        "This is the only time that the key '%s' is shown. It is in %s; a codex-api that runs on "
+        "that file knows it after a SIGHUP.\n",
+        c->name, c->path);
     return 0;
 }
 

@@ -7,10 +7,12 @@
 #include "mem.h"
 #include "sentinel.h"
 
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #define EXIT_USAGE 64
@@ -64,8 +66,20 @@ static int change_keys(int argc, char **argv)
     return rc;
 }
 
+/* A descriptor below 3 that is closed would be given to something else, and taken for stdin, stdout or stderr. */
+static void open_standard_descriptors(void)
+{
+    int fd = 0;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    open_standard_descriptors();
     const char *option = argc == 2 ? argv[1] : NULL;
     if (argc == 1 && strcmp(argv[0], SENTINEL_NAME) == 0) /* started so by ourselves alone */
         return sentinel_main();

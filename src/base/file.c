@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,6 +46,18 @@ static bool write_all(int fd, const char *bytes, size_t len)
     return true;
 }
 
+/* What root writes into somebody's folder is for that somebody, or it would lock him out. */
+static bool give_to_owner_of_folder(int fd, const char *path)
+{
+    struct stat folder;
+    const char *slash = strrchr(path, '/');
+    char *name = slash == NULL ? xstrdup(".") : xstrndup(path, (size_t)(slash - path) + 1);
+    bool ok = geteuid() != 0 || stat(name, &folder) != 0 || folder.st_uid == 0 ||
+              fchown(fd, folder.st_uid, folder.st_gid) == 0;
+    free(name);
+    return ok;
+}
+
 bool file_replace(const char *path, const char *bytes, size_t len)
 {
     char *temporary = xasprintf("%s.%ld.tmp", path, (long)getpid());
@@ -53,7 +66,7 @@ bool file_replace(const char *path, const char *bytes, size_t len)
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         goto out;
-    ok = write_all(fd, bytes, len) && fsync(fd) == 0;
+    ok = give_to_owner_of_folder(fd, path) && write_all(fd, bytes, len) && fsync(fd) == 0;
     ok = close(fd) == 0 && ok;
     ok = ok && rename(temporary, path) == 0;
     if (!ok) {

@@ -148,9 +148,13 @@ static bool fill_from_body(struct api_error *ret, const char *message)
 /* What has no kind of its own is either a broken stream, and says so, or the upstream's refusal in its own words. */
 static bool is_refusal(const struct turn_end *end)
 {
-    static const char broken[] = "stream disconnected";
-    return end->kind != NULL && strcmp(end->kind, "other") == 0 && end->message != NULL &&
-           strncmp(end->message, broken, sizeof(broken) - 1) != 0;
+    static const char *const broken[] = { "stream disconnected", "Fatal error" };
+    if (end->kind == NULL || strcmp(end->kind, "other") != 0 || end->message == NULL)
+        return false;
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++)
+        if (strncmp(end->message, broken[i], strlen(broken[i])) == 0)
+            return false;
+    return true;
 }
 
 static void fill_failed(struct api_error *ret, const struct turn_end *end)

@@ -2,6 +2,7 @@
 #include "access_log.h"
 
 #include "log.h"
+#include "reply.h"
 #include "reqctx.h"
 
 #include <h2o.h>
@@ -32,20 +33,20 @@ static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
 {
     (void)self;
     const struct reqctx *rc = reqctx_of(req);
-    LOG_AT(level_of(rc, req->res.status), "http", "request",
-           LOG_ID("request_id", rc != NULL ? rc->id : NULL),
-           LOG_ID("route", rc != NULL ? rc->route : "rejected"),
-           LOG_ID("method", method_name(req->input.method)), LOG_INT("status", req->res.status),
-           LOG_ID("model", rc != NULL && rc->model[0] != '\0' ? rc->model : NULL),
-           LOG_ID("key", rc != NULL && rc->key_name[0] != '\0' ? rc->key_name : NULL),
-           LOG_INT("latency_ms", rc != NULL ? reqctx_elapsed_ms(rc) : 0),
-           LOG_INT("queue_ms", rc != NULL ? rc->queue_ms : 0),
-           LOG_INT("runs_again", rc != NULL ? rc->runs : 0),
-           LOG_INT("tokens_prompt", rc != NULL ? rc->usage.input : 0),
-           LOG_INT("tokens_response", rc != NULL ? rc->usage.output : 0),
-           LOG_INT("bytes_sent", req->bytes_sent),
-           LOG_ID("outcome", rc != NULL ? rc->outcome : NULL),
-           LOG_ID("error_code", rc != NULL ? rc->error_code : NULL));
+    LOG_AT(
+        level_of(rc, req->res.status), "http", "request",
+        LOG_ID("request_id", rc != NULL ? rc->id : NULL),
+        LOG_ID("route", rc != NULL ? rc->route : "rejected"),
+        LOG_ID("method", method_name(req->input.method)), LOG_INT("status", req->res.status),
+        LOG_ID("model", rc != NULL && rc->model[0] != '\0' ? rc->model : NULL),
+        LOG_ID("key", rc != NULL && rc->key_name[0] != '\0' ? rc->key_name : NULL),
+        LOG_INT("latency_ms", rc != NULL ? reqctx_elapsed_ms(rc) : 0),
+        LOG_INT("queue_ms", rc != NULL ? rc->queue_ms : 0),
+        LOG_INT("runs_again", rc != NULL ? rc->runs : 0),
+        LOG_INT("tokens_prompt", rc != NULL ? rc->usage.input : 0),
+        LOG_INT("tokens_response", rc != NULL ? rc->usage.output : 0),
+        LOG_INT("bytes_sent", req->bytes_sent), LOG_ID("outcome", rc != NULL ? rc->outcome : NULL),
+        LOG_ID("error_code", rc != NULL ? rc->error_code : reply_core_error_code(req->res.status)));
 }
 
 void access_log_register(h2o_pathconf_t *path)

@@ -134,10 +134,10 @@ static void refuse(struct conn *c)
     buf_free(&answer);
     shutdown(fd, SHUT_WR);
     linger_on(c->all->options.loop, fd);
-    log_info(
-        "http", "request", LOG_ID("request_id", id), LOG_ID("route", "rejected"),
-        LOG_INT("status", error.status), LOG_INT("bytes_sent", sent > 0 ? sent : 0),
-        LOG_ID("error_code", c->no_room ? "bodies_too_large" : head_fault_name(c->head.fault)));
+    log_info("http", "request", LOG_ID("request_id", id), LOG_ID("route", "rejected"),
+             LOG_INT("status", error.status), LOG_INT("bytes_sent", sent > 0 ? sent : 0),
+             LOG_ID("error_code", error.code),
+             LOG_ID("reason", c->no_room ? "bodies_too_large" : head_fault_name(c->head.fault)));
     c->head = (struct head_check){ 0 };
     c->no_room = false;
     c->h2o_read(c->socket, h2o_socket_error_closed);

@@ -11,7 +11,17 @@
 
 void handle_models(struct routes *routes, h2o_req_t *req)
 {
-    reply_json(req, 200, models_list_object(worker_models(routes->worker)));
+    struct api_error error;
+    if (models_listed(worker_models(routes->worker))) {
+        reply_json(req, 200, models_list_object(worker_models(routes->worker)));
+        return;
+    }
+    /* An empty list would be believed, and kept. */
+    api_error_set(&error, 503, "server_error", "worker_not_ready", NULL,
+                  "The worker has not listed its models yet.");
+    error.retry_after_s = 1;
+    reqctx_of(req)->error_code = error.code;
+    reply_error(req, &error);
 }
 
 void handle_model(struct routes *routes, h2o_req_t *req)

@@ -152,6 +152,13 @@ static void describe(int status, struct api_error *ret)
     }
 }
 
+const char *reply_core_error_code(int status)
+{
+    struct api_error error;
+    describe(status, &error);
+    return error.code;
+}
+
 /* h2o's own errors are one final send of plain text: its length and type are changed before the head goes out, and the text
  * when it comes. */
 static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)

@@ -182,7 +182,7 @@ struct guarded {
 
 static void obey(struct guarded *g, const char *order)
 {
-    int pid = atoi(order + 1);
+    int pid = (int)strtol(order + 1, NULL, 10);
     int from = order[0] == '+' ? 0 : pid;
     int to = order[0] == '+' ? pid : 0;
     if (pid <= 1) /* 0 and 1 would mean others altogether */

@@ -169,6 +169,16 @@ static const struct incarnation_hooks incarnation_hooks = {
     .on_ended = on_ended,
 };
 
+/* A start that came to no process. */
+static void remember_stillbirth(struct supervisor *sup, const char *reason)
+{
+    const struct death death = {
+        .at_ms = clock_wall_ms(), .incarnation = sup->starts, .exit_code = -1, .reason = reason
+    };
+    sup->reason = reason;
+    remember_death(sup, &death);
+}
+
 /* NULL with the reason set when it cannot be started. */
 static struct incarnation *spawn(struct supervisor *sup)
 {
@@ -176,12 +186,7 @@ static struct incarnation *spawn(struct supervisor *sup)
                                                 &sup->options.incarnation, &incarnation_hooks, sup);
     if (inc != NULL)
         return inc;
-    const struct death death = { .at_ms = clock_wall_ms(),
-                                 .incarnation = sup->starts,
-                                 .exit_code = -1,
-                                 .reason = "spawn_failed" };
-    sup->reason = death.reason;
-    remember_death(sup, &death);
+    remember_stillbirth(sup, "spawn_failed");
     return NULL;
 }
 
@@ -346,12 +351,12 @@ static void in_preparing(struct supervisor *sup, enum sup_event event)
         break;
     case EV_DEADLINE:
         sup->hooks->cancel_prepare(sup->ctx);
-        sup->reason = "prepare_timeout";
+        remember_stillbirth(sup, "prepare_timeout");
         note_failed_start(sup);
         back_off(sup, event);
         break;
     case EV_FAILED:
-        sup->reason = "prepare_failed";
+        remember_stillbirth(sup, "prepare_failed");
         note_failed_start(sup);
         back_off(sup, event);
         break;

@@ -70,9 +70,9 @@ async function refusesAndCloses(what, bytes, wanted, reason) {
   checkEnvelope(text, wanted);
   assert.match(text, /^connection: close$/im);
   assert.equal(answers(text), 1, `${what}: more than one answer`);
-  const [{ status, route, error_code }] = await unharmed(since);
-  assert.equal(status, wanted.status);
-  assert.deepEqual([route, error_code], ['rejected', reason], what);
+  const [line] = await unharmed(since);
+  assert.equal(line.status, wanted.status);
+  assert.deepEqual([line.route, line.error_code, line.reason], ['rejected', wanted.code, reason], what);
 }
 
 const malformed = { status: 400, code: 'malformed_request' };

@@ -665,6 +665,21 @@ test('an overloaded worker is asked again three times within 2 s, then the clien
 
 // ---- operators ----
 
+test('turns that the real worker gives up as its login comes are run again, or told as its loss', async (t) => {
+  const proxy = await Proxy.start(t, model.settings({ AUTH_POLL_MS: '50' }));
+  const ask = (script, stream) => proxy.chat({ model: MODEL, messages: steps(...script), stream });
+  const waits = { pause_ms: 3000 };
+  const quiet = ask([waits, { text: 'later' }], false);
+  const begun = ask([{ text: 'one ' }, waits, { text: 'two' }], true);
+  await until('two turns', async () => (await proxy.status()).queue.turns_running === 2);
+  writeFileSync(join(proxy.home, 'auth.json'), JSON.stringify({ OPENAI_API_KEY: 'sk-none' }));
+  const { status, json } = await quiet;
+  assert.deepEqual([status, json.choices?.[0].message.content], [200, 'later']);
+  const { text } = await begun;
+  assert.ok(text.includes('"code":"worker_lost"') || text.includes('two'), text);
+  assert.equal(text.includes('worker_lost'), !text.includes('[DONE]'));
+});
+
 test('SIGHUP and a new login under load cost no request', async (t) => {
   const worker = new FakeWorker();
   const proxy = await Proxy.start(t, worker.settings({ AUTH_POLL_MS: '50' }));

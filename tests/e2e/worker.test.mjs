@@ -52,33 +52,46 @@ const gone = (pid) => until(`the end of process ${pid}`, () => !lives(pid), 5000
 // ---- a worker that is killed ----
 
 const workers = {
-  'the real worker': [() => model.settings(), steps({ text: 'next' })],
-  'the fake worker': [() => new FakeWorker().settings(), user('next')],
+  'the real worker': [(more) => model.settings(more), steps({ text: 'next' })],
+  'the fake worker': [(more) => new FakeWorker().settings(more), user('next')],
 };
+
+// Kills the worker; how long after its end /readyz said so.
+async function kill(proxy) {
+  const killed = proxy.workerPid;
+  process.kill(killed, 'SIGKILL');
+  await gone(killed);
+  const at = performance.now();
+  const down = await until('/readyz 503', async () => {
+    const state = await proxy.readyz();
+    return state.code === 503 && { ...state, ms: performance.now() - at };
+  });
+  assert.equal(down.status, 'unavailable');
+  return down.ms;
+}
 
 for (const [who, [settings, messages]] of Object.entries(workers)) {
   test(`when ${who} is killed, /readyz says so within 200 ms, and the next one answers`, async (t) => {
-    const proxy = await Proxy.start(t, settings());
-    const killed = proxy.workerPid;
-    const at = performance.now();
-    process.kill(killed, 'SIGKILL');
-    const down = await until('/readyz 503', async () => {
-      const state = await proxy.readyz();
-      return state.code === 503 && { ...state, ms: performance.now() - at };
-    });
-    assert.ok(down.ms < 200, `after ${down.ms} ms`);
-    assert.equal(down.status, 'unavailable');
-    assert.equal((await proxy.fetch('/livez', { key: null })).status, 200);
-    const seen = await until('the exit in /readyz', async () => {
-      const state = await proxy.readyz();
-      return state.last_exit_signal === 9 && state;
-    });
-    assert.equal(seen.last_exit_code, -1);
-    await proxy.ready();
-    assert.notEqual(proxy.workerPid, killed);
-    assert.equal((await proxy.readyz()).restart_streak, 1);
-    const { json } = await ask(proxy, messages);
-    assert.equal(json.choices[0].message.content, 'next');
+    const longEnoughToSee = { WORKER_BACKOFF_INITIAL_MS: '1000', WORKER_BACKOFF_MAX_MS: '1000' };
+    const proxy = await Proxy.start(t, settings(longEnoughToSee));
+    const told = [];
+    for (let round = 1; round <= 3; round++) {
+      const killed = proxy.workerPid;
+      told.push(await kill(proxy));
+      assert.equal((await proxy.fetch('/livez', { key: null })).status, 200);
+      const seen = await until('the exit in /readyz', async () => {
+        const state = await proxy.readyz();
+        return state.last_exit_signal === 9 && state;
+      });
+      assert.equal(seen.last_exit_code, -1);
+      await proxy.ready();
+      assert.notEqual(proxy.workerPid, killed);
+      assert.equal((await proxy.readyz()).restart_streak, round);
+      const { json } = await ask(proxy, messages);
+      assert.equal(json.choices[0].message.content, 'next');
+    }
+    // A busy machine may be late once; a proxy that looks only now and then would be each time.
+    assert.ok(Math.min(...told) < 200, `after ${told} ms`);
   });
 }
 

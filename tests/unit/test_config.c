@@ -79,7 +79,7 @@ static const struct {
     NUMBER("WORKER_QUEUE_MAX", queue_max, 128, 0, 65536),
     NUMBER("WORKER_QUEUE_TIMEOUT_MS", queue_timeout_ms, 30000, 10, 3600000),
     NUMBER("WORKER_HANDSHAKE_TIMEOUT_MS", handshake_timeout_ms, 15000, 10, 3600000),
-    NUMBER("WORKER_RPC_TIMEOUT_MS", rpc_timeout_ms, 30000, 10, 3600000),
+    NUMBER("WORKER_RPC_TIMEOUT_MS", rpc_timeout_ms, 60000, 10, 3600000),
     NUMBER("WORKER_TURN_TIMEOUT_MS", turn_timeout_ms, 1800000, 10, 86400000),
     NUMBER("WORKER_FIRST_EVENT_TIMEOUT_MS", first_event_timeout_ms, 300000, 10, 86400000),
     NUMBER("WORKER_SILENCE_TIMEOUT_MS", silence_timeout_ms, 300000, 10, 86400000),

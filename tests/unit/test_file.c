@@ -28,6 +28,23 @@ static void assert_content(const char *path, const char *wanted, size_t len)
     buf_free(&text);
 }
 
+/* Only root can try: elsewhere there is nobody to give a file to. */
+static void test_what_root_writes_belongs_to_the_owner_of_the_folder(void **state)
+{
+    const struct folder *f = *state;
+    const uid_t nobody = 65534;
+    struct stat file;
+    char *path = folder_path(f, "keys");
+    bool root = geteuid() == 0;
+    if (root)
+        assert_int_equal(chown(f->path, nobody, nobody), 0);
+    assert_true(file_replace(path, LITERAL("x")));
+    assert_int_equal(stat(path, &file), 0);
+    assert_int_equal(file.st_uid, root ? nobody : geteuid());
+    assert_int_equal(file.st_mode & 0777, 0600);
+    free(path);
+}
+
 static void test_what_was_written_is_read_back(void **state)
 {
     char *path = folder_path(*state, "x");
@@ -185,6 +202,7 @@ int main(void)
         FOLDER_TEST(test_a_file_of_the_greatest_size_is_read_and_a_larger_one_is_not),
         FOLDER_TEST(test_what_cannot_be_read_says_why),
         FOLDER_TEST(test_only_the_owner_may_read_what_was_written),
+        FOLDER_TEST(test_what_root_writes_belongs_to_the_owner_of_the_folder),
         FOLDER_TEST(test_replacing_leaves_nothing_beside_the_file),
         FOLDER_TEST(test_a_reader_of_the_old_file_is_not_disturbed),
         FOLDER_TEST(test_a_write_that_fails_leaves_the_old_file),

@@ -59,9 +59,12 @@ static void watch(struct bench *b)
     assert_non_null(b->watch);
 }
 
+/* Whole: it ends as JSON does. */
 static void put(struct bench *b, const char *text)
 {
-    folder_put(&b->folder, b->name, text, strlen(text));
+    char whole[64];
+    int len = snprintf(whole, sizeof(whole), "%s}\n", text);
+    folder_put(&b->folder, b->name, whole, (size_t)len);
 }
 
 static bool has_changed(const void *ctx)
@@ -134,7 +137,7 @@ static void test_a_login_that_is_replaced_by_another_file_is_told(void **state)
     put(b, "first");
     expect_change(b);
     char *next = folder_path(&b->folder, "auth.json.tmp");
-    folder_put(&b->folder, "auth.json.tmp", LITERAL("other")); /* as long as the first */
+    folder_put(&b->folder, "auth.json.tmp", LITERAL("other}\n")); /* as long as the first */
     assert_int_equal(rename(next, b->path), 0);
     expect_change(b);
     free(next);
@@ -167,6 +170,16 @@ static void test_a_file_that_is_touched_or_written_as_it_was_is_no_other_login(v
     put(b, "first");
     expect_none(b);
     put(b, "firsT");
+    expect_change(b);
+}
+
+static void test_a_login_that_is_being_written_is_none_yet(void **state)
+{
+    struct bench *b = *state;
+    watch_well(b);
+    folder_put(&b->folder, b->name, LITERAL("half"));
+    expect_none(b);
+    put(b, "half and half");
     expect_change(b);
 }
 
@@ -203,6 +216,7 @@ int main(void)
         WATCH_TEST(test_what_is_there_at_the_start_is_no_change),
         WATCH_TEST(test_no_login_is_no_change_either),
         WATCH_TEST(test_a_file_that_is_touched_or_written_as_it_was_is_no_other_login),
+        WATCH_TEST(test_a_login_that_is_being_written_is_none_yet),
         WATCH_TEST(test_a_login_that_was_away_for_a_moment_is_the_same),
         WATCH_TEST(test_who_hears_of_a_change_may_end_the_watch),
     };

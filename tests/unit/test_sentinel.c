@@ -14,9 +14,10 @@
 #define LOOK_MS 5
 
 /* A worker that ignores what can be ignored, with a child of the same kind. */
-#define STUBBORN "trap '' TERM HUP INT; (while :; do sleep 60; done) & while :; do sleep 60; done"
+#define STUBBORN                                                                                   \
+    "trap '' TERM HUP INT; (while :; do sleep 60; done) & echo; while :; do sleep 60; done"
 /* One that ends with its input. */
-#define GOOD "while read -r line; do :; done; exit 7"
+#define GOOD "echo; while read -r line; do :; done; exit 7"
 
 /* What a guarder tells us. */
 struct report {
@@ -34,16 +35,20 @@ struct guarder {
     struct report report;
 };
 
-/* In a group of its own, its input a pipe from us. */
+/* In a group of its own, its input a pipe from us. It has said a first byte when this returns. */
 static int start_worker(const char *script)
 {
     int input[2];
+    int output[2];
+    char first = '\0';
     assert_int_equal(pipe(input), 0);
+    assert_int_equal(pipe(output), 0);
     int pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
         setpgid(0, 0);
         dup2(input[0], STDIN_FILENO);
+        dup2(output[1], STDOUT_FILENO);
         for (int fd = STDERR_FILENO + 1; fd < 64; fd++)
             close(fd);
         execl("/bin/sh", "sh", "-c", script, (char *)NULL);
@@ -51,6 +56,8 @@ static int start_worker(const char *script)
     }
     setpgid(pid, pid);
     close(input[0]);
+    close(output[1]);
+    assert_int_equal(read(output[0], &first, 1), 1);
     return pid;
 }
 
