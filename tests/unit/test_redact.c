@@ -442,7 +442,7 @@ static const char *const benign[] = {
     "views.",
     "pi=3.14159265358979323846 e=2.71828182845904523536 c=299792458 m/s h=6.62607015e-34",
     "C:\\Users\\name\\AppData\\Local\\Temp\\report-2026-01-31.txt and "
-    "/home/name/.config/codex/config.toml",
+    "/opt/name/.config/codex/config.toml",
     "worker exited: code 101, signal 0, uptime 12345 ms, restart 3 in 250 ms; rss 123456789 bytes",
     "ISBN 978-3-16-148410-0, order no. 2026-000123, § 433 BGB, DIN EN ISO 9001:2015, A4 210x297 mm",
 };
