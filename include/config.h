@@ -64,7 +64,9 @@ struct config {
     int64_t write_stall_ms;
     int64_t stream_pending_max_bytes;
     int64_t completion_max_bytes;
-    int64_t log_level; /* enum log_level */
+    int64_t log_level;     /* enum log_level */
+    int64_t worker_stderr; /* enum stderr_mode */
+    char *log_levels;      /* of single components, as log_set_levels takes them */
     int64_t startup_hint;
 };
 

@@ -8,6 +8,7 @@
 #ifndef INCARNATION_H
 #define INCARNATION_H
 
+#include "stderr_log.h"
 #include "turn.h"
 
 #include <stdbool.h>
@@ -33,6 +34,7 @@ struct incarnation_options {
     uint64_t stop_term_ms;
     uint64_t rss_max_bytes; /* more resident memory than that: worn; 0: no limit */
     uint64_t turns_max;     /* so many turns begun: worn; 0: no limit */
+    enum stderr_mode stderr_mode;
     struct turns_options turns;
     struct sentinel *sentinel; /* borrowed; NULL: none guards it */
 };

@@ -3,12 +3,23 @@
  *     log_info("worker", "started", LOG_INT("pid", pid), LOG_ID("version", version));
  *
  * Values are harmless by construction: LOG_ID takes ids, names, enum values and numbers of our own making;
- * anything that a client, the worker or the upstream wrote goes in as LOG_SIZE, which keeps its length alone. */
+ * anything that a client, the worker or the upstream wrote goes in as LOG_SIZE, which keeps its length alone. What must be shown of
+ * such text has gone through redact.h.
+ *
+ * All functions belong to the thread of the loop. Every event has a row in runbooks/logs.md and a shape in
+ * tests/schema/log.schema.json; a test fails when one is forgotten. */
 #ifndef LOG_H
 #define LOG_H
 
+#include "mem.h"
+
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define LOG_RING_BYTES                                                                             \
+    (1024 * 1024)        /* lines that wait for a slow reader of stdout; more are dropped */
+#define LOG_FLUSH_MS 500 /* for such a reader when the program ends */
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
@@ -26,14 +37,34 @@ struct log_field {
 #define LOG_BOOL(field, value) ((struct log_field){ (field), LOG_KIND_BOOL, NULL, (value) ? 1 : 0 })
 #define LOG_SIZE(field, text) LOG_INT(field "_bytes", (text) != NULL ? strlen(text) : 0)
 
-/* Lines below `level` are dropped. The default is LOG_INFO. */
+/* Lines below `level` are not logged, unless their component has a level of its own. The default is LOG_INFO. */
 void log_set_level(enum log_level level);
+
+/* Gives components levels of their own: "worker=debug, http=warn". NULL or an empty text: none has one. False, and nothing is
+ * changed, when the text is anything else. */
+bool log_set_levels(const char *text);
+
+/* Whether log_set_levels would take it. */
+CHECK_RESULT bool log_levels_valid(const char *text);
+
+/* The name of the i-th component, or NULL behind the last. */
+const char *log_component_name(size_t i);
+
+/* From now on lines go through a ring and are written by a thread, so that logging never waits; before, and if there can be no
+ * thread, they are written directly. */
+void log_start(void);
+
+/* Writes out what is in the ring, for at most LOG_FLUSH_MS. Lines after that are written directly, or dropped when the
+ * reader was too slow even for that. Safe to repeat, and without log_start. */
+void log_stop(void);
+
+/* Lines that were lost since the start of the program. */
+uint64_t log_dropped(void);
 
 /* The level of that name, or -1. */
 int log_level_parse(const char *name);
 
-/* Writes one line, or drops it when stdout takes none now: the next one then has `lines_dropped_before`. errno survives. Fields are
- * borrowed for the call. */
+/* Writes one line. errno survives. Fields are borrowed for the call. */
 void log_write(enum log_level level, const char *component, const char *event,
                const struct log_field *fields, size_t count);
 

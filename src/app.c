@@ -19,6 +19,7 @@
 #include "server.h"
 #include "worker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -169,6 +170,7 @@ static void on_signal(uv_signal_t *handle, int number)
     if (app->stopping) {
         /* Asked twice: no more waiting. The worker sees its end of input, and its group is killed. */
         worker_free(app->worker);
+        log_stop();
         _exit(1);
     }
     app->stopping = true;
@@ -182,6 +184,10 @@ static int start_demo(struct app *app, int *ret_port)
     const char *why = NULL;
     const struct model_stub_options options = { .port = 0, .journal_max = 0 };
     app->demo = model_stub_start(&app->loop, &options, &why);
+    if (app->demo == NULL && app->worker != NULL) {
+        log_error("app", "demo_not_started", LOG_ID("reason", why));
+        return EXIT_CONFIG;
+    }
     if (app->demo == NULL)
         return complain("demo model", why);
     *ret_port = model_stub_port(app->demo);
@@ -279,16 +285,41 @@ static void on_fixed_setting(void *ctx, const char *name)
     log_warn("app", "setting_needs_restart", LOG_ID("setting", name));
 }
 
+static void apply_log_settings(const struct config *c)
+{
+    log_set_level((enum log_level)c->log_level);
+    bool ok = log_set_levels(c->log_levels);
+    assert(ok); /* config_load has checked it */
+}
+
 /* What of the settings was copied elsewhere. */
 static void apply_settings(struct app *app)
 {
     const struct admission_options admission = admission_options(app);
     const struct exchange_options exchange = exchange_options(app);
-    log_set_level((enum log_level)app->config->log_level);
+    apply_log_settings(app->config);
     keyring_set_limits(app->keyring, app->config->rate_rpm, app->config->rate_burst);
     admission_reconfigure(app->admission, &admission);
     exchanges_configure(app->exchanges, &exchange);
     recycle(app, "reload");
+}
+
+/* While it serves, nothing is written to stderr, whose reader may have stopped: the complaints are lines of the log. They name
+ * settings and never show a value. */
+static int load_again(struct config *ret)
+{
+    char *complaints = NULL;
+    size_t len = 0;
+    FILE *memory = open_memstream(&complaints, &len);
+    if (memory == NULL)
+        abort(); /* out of memory, as in mem.c */
+    int wrong = config_load(ret, memory);
+    (void)fclose(memory);
+    char *rest = complaints;
+    for (char *line; (line = strsep(&rest, "\n")) != NULL && *line != '\0';)
+        LOG_AT(wrong != 0 ? LOG_ERROR : LOG_WARN, "app", "setting_complaint", LOG_ID("text", line));
+    free(complaints);
+    return wrong;
 }
 
 /* The last thing that can be wrong with a reload. */
@@ -300,7 +331,7 @@ static bool reload_keys(struct app *app)
     if (ok)
         keyring_set_default(app->keyring, buf_str(&key));
     else
-        fprintf(stderr, "codex-api: keys: %s\n", why);
+        log_error("app", "setting_complaint", LOG_ID("text", why));
     free(why);
     if (key.data != NULL)
         sodium_memzero(key.data, key.cap);
@@ -311,7 +342,7 @@ static bool reload_keys(struct app *app)
 static void reload(struct app *app)
 {
     struct config coming;
-    int wrong = config_load(&coming, stderr);
+    int wrong = load_again(&coming);
     bool keys = wrong == 0 && reload_keys(app);
     if (wrong != 0 || !keys) {
         log_error("app", "reload_refused", LOG_INT("wrong_settings", wrong),
@@ -539,6 +570,7 @@ static int run_loop(struct app *app)
     uv_loop_init(&app->loop);
     app->deadlines = deadlines_new(&app->loop);
     catch_signals(app);
+    log_start();
     int rc = start(app);
     if (rc == 0)
         uv_run(&app->loop, UV_RUN_DEFAULT);
@@ -546,6 +578,7 @@ static int run_loop(struct app *app)
         close_signals(app);
     int closed = tear_down(app);
     log_info("app", "stopped", LOG_INT("exit_code", rc != 0 ? rc : closed));
+    log_stop();
     return rc != 0 ? rc : closed;
 }
 
@@ -554,7 +587,7 @@ int app_run(struct config *config)
     struct app *app = xcalloc(1, sizeof(*app));
     umask(077); /* also for what the worker writes into its home */
     app->config = config;
-    log_set_level((enum log_level)config->log_level);
+    apply_log_settings(config);
     app->sockets = descriptors_listening();
     descriptors_close_on_exec();
     app->descriptors = descriptors_raise_limit();

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "access_key.h"
+#include "log.h"
 #include "rate_limit.h"
 #include "settings_file.h"
 
@@ -39,6 +40,7 @@ static const char *const demo_choices[] = { "off", "auto", "on", NULL };
 static const char *const summary_choices[] = { "auto", "concise", "detailed", "none", NULL };
 static const char *const commentary_choices[] = { "reasoning", "content", "drop", NULL };
 static const char *const level_choices[] = { "debug", "info", "warn", "error", NULL };
+static const char *const stderr_choices[] = { "off", "redacted", NULL };
 static const char *const switch_choices[] = { "0", "1", NULL };
 
 /* h2o moves a request that reaches 32 MiB into a temporary file; prompts never touch the disk, so the
@@ -163,6 +165,13 @@ static const struct setting settings[] = {
       NULL, "longest answer that is collected for a request without stream" },
     { "LOG_LEVEL", CHOICE, FIELD(log_level), "info", 0, 0, level_choices,
       "least level that is logged" },
+    { "LOG_LEVELS", TEXT, FIELD(log_levels), NULL, 0, 0, NULL,
+      "levels of single components of the log: worker=debug, http=warn; components are app, http, "
+      "chat, worker and observe" },
+    { "WORKER_STDERR", CHOICE, FIELD(worker_stderr), "off", 0, 0, stderr_choices,
+      "what the worker says on stderr once it runs, which may quote users; redacted: logged "
+      "without "
+      "what looks like a secret" },
     { "STARTUP_HINT", CHOICE, FIELD(startup_hint), "0", 0, 0, switch_choices,
       "1: print the URL, the key and a curl line on stderr once the worker is ready" },
 };
@@ -280,9 +289,20 @@ static int check_file(const struct settings_file *file, FILE *complaints)
     return wrong;
 }
 
+static int check_log_levels(const struct config *c, FILE *complaints)
+{
+    if (log_levels_valid(c->log_levels))
+        return 0;
+    fputs("LOG_LEVELS: must be component=level, separated by commas; components are ", complaints);
+    for (size_t i = 0; log_component_name(i) != NULL; i++)
+        fprintf(complaints, "%s%s", i == 0 ? "" : ", ", log_component_name(i));
+    fputs("; levels are those of LOG_LEVEL\n", complaints);
+    return 1;
+}
+
 static int check_together(const struct config *c, FILE *complaints)
 {
-    int wrong = 0;
+    int wrong = check_log_levels(c, complaints);
     /* A value that was refused is 0 and has its complaint already. */
     if (c->backoff_max_ms != 0 && c->backoff_max_ms < c->backoff_initial_ms) {
         fputs("WORKER_BACKOFF_MAX_MS: must not be below WORKER_BACKOFF_INITIAL_MS\n", complaints);

@@ -4,33 +4,111 @@
 #include "buf.h"
 #include "clock.h"
 #include "json.h"
+#include "log_sink.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <poll.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
+static const char *const component_names[] = { "app", "http", "chat", "worker", "observe" };
 
-#define LOG_PATIENCE_MS                                                                            \
-    200 /* for a reader that is behind; none for one that has not caught up since */
+#define LEVEL_COUNT (sizeof(level_names) / sizeof(level_names[0]))
+#define COMPONENT_COUNT (sizeof(component_names) / sizeof(component_names[0]))
+
+struct component_levels {
+    int of[COMPONENT_COUNT]; /* 1 + enum log_level; 0: none of its own */
+};
 
 static enum log_level threshold = LOG_INFO;
-static unsigned long long dropped; /* lines that found no room since the last one that did */
+static struct component_levels levels;
+static struct log_sink *sink;   /* owned; NULL: lines are written directly */
+static bool given_up;           /* the sink's thread hangs: nothing may be written any more */
+static uint64_t dropped_before; /* by sinks that are no more, and by direct writes */
+
+/* ---- levels ---- */
 
 void log_set_level(enum log_level level)
 {
     threshold = level;
 }
 
-int log_level_parse(const char *name)
+static int find(const char *const *names, size_t count, const char *name, size_t len)
 {
-    for (int i = LOG_DEBUG; i <= LOG_ERROR; i++)
-        if (strcmp(name, level_names[i]) == 0)
-            return i;
+    for (size_t i = 0; i < count; i++)
+        if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0)
+            return (int)i;
     return -1;
 }
+
+int log_level_parse(const char *name)
+{
+    return find(level_names, LEVEL_COUNT, name, strlen(name));
+}
+
+/* One "component=level"; *text moves behind it and the comma. */
+static bool parse_pair(const char **text, struct component_levels *ret)
+{
+    const char *name = *text + strspn(*text, " ");
+    size_t name_len = strcspn(name, "=, ");
+    if (name[name_len] != '=')
+        return false;
+    const char *level = name + name_len + 1;
+    size_t level_len = strcspn(level, ", ");
+    const char *end = level + level_len;
+    end += strspn(end, " ");
+    int component = find(component_names, COMPONENT_COUNT, name, name_len);
+    int wanted = find(level_names, LEVEL_COUNT, level, level_len);
+    if (component < 0 || wanted < 0 || (*end != '\0' && *end != ','))
+        return false;
+    ret->of[component] = 1 + wanted;
+    *text = end;
+    return true;
+}
+
+static bool parse_levels(const char *text, struct component_levels *ret)
+{
+    *ret = (struct component_levels){ { 0 } };
+    if (text == NULL || text[strspn(text, " ")] == '\0')
+        return true;
+    while (parse_pair(&text, ret)) {
+        if (*text == '\0')
+            return true;
+        text++;
+    }
+    return false;
+}
+
+bool log_levels_valid(const char *text)
+{
+    struct component_levels ignored;
+    return parse_levels(text, &ignored);
+}
+
+bool log_set_levels(const char *text)
+{
+    struct component_levels coming;
+    if (!parse_levels(text, &coming))
+        return false;
+    levels = coming;
+    return true;
+}
+
+const char *log_component_name(size_t i)
+{
+    return i < COMPONENT_COUNT ? component_names[i] : NULL;
+}
+
+static bool is_logged(enum log_level level, const char *component)
+{
+    int i = find(component_names, COMPONENT_COUNT, component, strlen(component));
+    int least = i >= 0 && levels.of[i] != 0 ? levels.of[i] - 1 : (int)threshold;
+    return (int)level >= least;
+}
+
+/* ---- lines ---- */
 
 static void put_text(struct buf *line, const char *name, const char *text)
 {
@@ -54,22 +132,27 @@ static void put_field(struct buf *line, const struct log_field *f)
     }
 }
 
-/* A pipe that nobody reads, or a terminal that is held, must not hold up the service. One that polls as writable takes a
- * line of PIPE_BUF bytes, which ours are shorter than, without blocking. A reader that is only slow is waited for, once. */
-static bool has_room(void)
+static void put_head(struct buf *line, enum log_level level, const char *component,
+                     const char *event)
 {
-    struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
-    return poll(&out, 1, dropped == 0 ? LOG_PATIENCE_MS : 0) != 0;
+    char now[CLOCK_ISO_SIZE];
+    clock_iso8601(clock_wall_ms(), now);
+    buf_printf(line, "{\"timestamp\":\"%s\",\"level\":\"%s\"", now, level_names[level]);
+    put_text(line, "component", component);
+    put_text(line, "event", event);
 }
 
-static void write_all(const char *bytes, size_t len)
+/* For the time before the loop runs. */
+static void write_directly(const char *bytes, size_t len)
 {
     while (len != 0) {
         ssize_t n = write(STDOUT_FILENO, bytes, len);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            return; /* a log that cannot be written must not stop the service */
+        if (n <= 0) {
+            dropped_before++; /* a log that cannot be written must not stop the service */
+            return;
+        }
         bytes += n;
         len -= (size_t)n;
     }
@@ -78,26 +161,57 @@ static void write_all(const char *bytes, size_t len)
 void log_write(enum log_level level, const char *component, const char *event,
                const struct log_field *fields, size_t count)
 {
-    if (level < threshold)
+    if (!is_logged(level, component))
         return;
     int saved_errno = errno;
     static struct buf line; /* kept: its memory is reused by the next line */
     buf_clear(&line);
-    char now[CLOCK_ISO_SIZE];
-    clock_iso8601(clock_wall_ms(), now);
-    buf_printf(&line, "{\"timestamp\":\"%s\",\"level\":\"%s\"", now, level_names[level]);
-    put_text(&line, "component", component);
-    put_text(&line, "event", event);
+    put_head(&line, level, component, event);
     for (size_t i = 0; i < count; i++)
         put_field(&line, &fields[i]);
-    if (dropped != 0)
-        buf_printf(&line, ",\"lines_dropped_before\":%llu", dropped);
     buf_puts(&line, "}\n");
-    if (has_room()) {
-        dropped = 0;
-        write_all(line.data, line.len);
-    } else {
-        dropped++;
-    }
+    if (sink != NULL)
+        log_sink_put(sink, line.data, line.len);
+    else if (given_up)
+        dropped_before++;
+    else
+        write_directly(line.data, line.len);
     errno = saved_errno;
+}
+
+/* ---- start and stop ---- */
+
+/* Whatever the levels are: a gap in the log is told of. The thread of the sink calls this, too. */
+static size_t describe_gap(char *ret, size_t size, uint64_t count, uint64_t total)
+{
+    char now[CLOCK_ISO_SIZE];
+    clock_iso8601(clock_wall_ms(), now);
+    int len =
+        snprintf(ret, size,
+                 "{\"timestamp\":\"%s\",\"level\":\"warn\",\"component\":\"observe\",\"event\":"
+                 "\"log_dropped\",\"count\":%llu,\"total\":%llu}\n",
+                 now, (unsigned long long)count, (unsigned long long)total);
+    assert(len > 0 && (size_t)len < size);
+    return (size_t)len;
+}
+
+void log_start(void)
+{
+    if (sink == NULL && !given_up)
+        sink = log_sink_new(STDOUT_FILENO, LOG_RING_BYTES, describe_gap);
+}
+
+void log_stop(void)
+{
+    if (sink == NULL)
+        return;
+    uint64_t dropped = 0;
+    given_up = !log_sink_close(sink, LOG_FLUSH_MS, &dropped);
+    dropped_before += dropped;
+    sink = NULL;
+}
+
+uint64_t log_dropped(void)
+{
+    return dropped_before + (sink != NULL ? log_sink_dropped(sink) : 0);
 }

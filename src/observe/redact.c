@@ -1,81 +1,241 @@
-/* Takes what may be a secret out of text that somebody else wrote. */
+/* Takes secrets out of text that somebody else wrote. */
 #include "redact.h"
 
-#include "log.h"
+#include "encoded.h"
+#include "secret_name.h"
+#include "secret_number.h"
+#include "secret_shape.h"
 
-#include <ctype.h>
-#include <stdbool.h>
 #include <string.h>
-#include <strings.h>
 
-#define KEY_LEN_MIN 8
+#define CONTROL_SEQUENCE_MAX 32 /* bytes */
 
-static bool is_word(char c)
+/* ---- what is left must be fit to be shown ---- */
+
+/* Bytes of the UTF-8 character at `at`, or 0 when it is none, or a control character. */
+static size_t shown_len(const unsigned char *at, const unsigned char *end)
 {
-    return isalnum((unsigned char)c) || c == '_' || c == '-' || c == '+' || c == '.' || c == '~';
-}
-
-static bool may_be_key(const char *word, size_t len)
-{
-    bool letter = false;
-    bool digit = false;
-    for (size_t i = 0; i < len; i++) {
-        letter = letter || isalpha((unsigned char)word[i]);
-        digit = digit || isdigit((unsigned char)word[i]);
+    static const unsigned least[] = { 0, 0, 0xa0, 0x800, 0x10000 }; /* from 0x80: C1 controls */
+    unsigned char c = *at;
+    if (c < 0x80)
+        return (c >= ' ' && c != 0x7f) || c == '\n' || c == '\t' ? 1 : 0;
+    size_t len = c >= 0xf0 && c < 0xf8   ? 4
+                 : c >= 0xe0 && c < 0xf0 ? 3
+                 : c >= 0xc0 && c < 0xe0 ? 2
+                                         : 0;
+    if (len == 0 || (size_t)(end - at) < len)
+        return 0;
+    unsigned code = c & (0x7fU >> len);
+    for (size_t i = 1; i < len; i++) {
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (at[i] & 0x3fU);
     }
-    return (len >= KEY_LEN_MIN && letter && digit) || (len > 3 && strncmp(word, "sk-", 3) == 0);
+    bool surrogate = code >= 0xd800 && code < 0xe000;
+    return code >= least[len] && code <= 0x10ffff && !surrogate ? len : 0;
 }
 
-/* Whether the next word is the value of something secret. */
-static bool announces_key(const char *word, size_t len)
+static void put_shown(struct buf *out, const char *from, const char *to)
 {
-    static const char *const names[] = { "token",  "key",   "secret",        "password",
-                                         "bearer", "basic", "authorization", "cookie" };
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        size_t name_len = strlen(names[i]);
-        if (len >= name_len && strncasecmp(word + len - name_len, names[i], name_len) == 0)
-            return true;
+    const unsigned char *at = (const unsigned char *)from;
+    const unsigned char *end = (const unsigned char *)to;
+    while (at < end) {
+        const unsigned char *good = at;
+        size_t len = 0;
+        while (good < end && (len = shown_len(good, end)) != 0)
+            good += len;
+        buf_append(out, at, (size_t)(good - at));
+        at = good;
+        if (at < end) {
+            buf_putc(out, '?');
+            at++;
+        }
     }
-    return false;
 }
 
-static void put_between(struct buf *out, char c)
+/* ---- the pass ---- */
+
+struct pass {
+    struct secret_name name;
+    struct shape_memo memo;
+    unsigned char previous; /* character; 0 at the beginning */
+};
+
+/* The secret that begins at, or is announced by, the character `c` at `at`. */
+static struct secret_span find_secret(struct pass *p, const char *at, const char *end,
+                                      unsigned char c, size_t width)
 {
-    buf_putc(out, c >= ' ' && c <= '~' ? c : '?');
+    const unsigned class = char_class(c);
+    struct secret_span found = secret_value(&p->name, at, end, c, width);
+    if (found.to != NULL)
+        return found;
+    if (c == ':') {
+        const char *host = encoded_word(at + width, end, "//");
+        return host != NULL ? secret_in_url(host, end, width, &p->memo) : found;
+    }
+    if ((char_class(p->previous) & CH_ALNUM) != 0)
+        return found;
+    if ((class & (CH_UPPER | CH_DIGIT | CH_PLUS)) != 0 || c == '(') {
+        const char *number_end = secret_number(at, end, p->previous);
+        if (number_end != NULL)
+            return (struct secret_span){ at, number_end };
+    }
+    if ((class & CH_ALNUM) != 0)
+        return secret_shape(at, end, p->previous, &p->name, &p->memo);
+    return found;
+}
+
+/* Behind the PEM block that is open, or the end. */
+static const char *leave_pem(struct redact *r, const char *at, const char *end)
+{
+    const char *behind = secret_pem_end(at, end);
+    r->pem_bytes += (size_t)(end - at);
+    r->in_pem = behind == NULL && r->pem_bytes <= REDACT_PEM_MAX;
+    return behind != NULL ? behind : end;
+}
+
+static struct secret_span find_pem(struct redact *r, const char *at, const char *end,
+                                   unsigned char previous)
+{
+    const char *body = previous != '-' ? secret_pem_begin(at, end) : NULL;
+    if (body == NULL)
+        return (struct secret_span){ NULL, NULL };
+    r->pem_bytes = 0;
+    return (struct secret_span){ at, leave_pem(r, body, end) };
+}
+
+/* Behind a sequence that sets the colour of a terminal and the like: it may stand between a name and its value, or right before
+ * a secret. NULL when `at` begins none. */
+static const char *skip_control_sequence(const char *at, const char *end)
+{
+    if (end - at < 2 || at[0] != '\x1b' || at[1] != '[')
+        return NULL;
+    at += 2;
+    for (int i = 0; i < CONTROL_SEQUENCE_MAX && at < end; i++, at++)
+        if (*at >= '@' && *at <= '~')
+            return at + 1;
+    return NULL;
+}
+
+/* What follows is looked at as if the mark stood before it, for the sake of a second pass. */
+static void begin_anew(struct pass *p)
+{
+    secret_name_forget(&p->name);
+    p->memo.no_token_before = NULL;
+    p->previous = ']';
+}
+
+static bool is_within_word(unsigned char previous, unsigned char c)
+{
+    return (char_class(previous) & CH_ALNUM) != 0 && (char_class(c) & CH_ALNUM) != 0;
+}
+
+static const char *put_mark(struct pass *p, struct buf *out, const char *shown,
+                            struct secret_span secret)
+{
+    put_shown(out, shown, secret.from);
+    buf_puts(out, REDACT_MARK);
+    begin_anew(p);
+    return secret.to;
+}
+
+static void scrub(struct redact *r, struct buf *out, const char *at, const char *end)
+{
+    struct pass p = { .previous = 0 };
+    const char *shown = at;
+    size_t width;
+    begin_anew(&p);
+    while (at < end) {
+        unsigned char c = encoded_char(at, end, &width);
+        const char *behind = c == '[' ? encoded_word(at, end, REDACT_MARK) : NULL;
+        if (behind != NULL) {
+            begin_anew(&p);
+            at = behind;
+            continue;
+        }
+        behind = *at == '\x1b' ? skip_control_sequence(at, end) : NULL;
+        if (behind != NULL) {
+            put_shown(out, shown, at + 1); /* a '?' for all of it */
+            at = shown = behind;
+            secret_name_feed(&p.name, ' ');
+            p.previous = '?';
+            continue;
+        }
+        if (!is_within_word(p.previous, c)) {
+            struct secret_span secret =
+                c == '-' ? find_pem(r, at, end, p.previous) : find_secret(&p, at, end, c, width);
+            if (secret.to != NULL) {
+                at = shown = put_mark(&p, out, shown, secret);
+                continue;
+            }
+        }
+        secret_name_feed(&p.name, c);
+        p.previous = c;
+        at += width;
+    }
+    put_shown(out, shown, end);
+}
+
+/* ---- public ---- */
+
+void redact_line(struct redact *r, struct buf *out, const char *line, size_t len)
+{
+    const char *end = line + len;
+    if (len != 0 && r->in_pem) {
+        line = leave_pem(r, line, end);
+        buf_puts(out, REDACT_MARK);
+    }
+    if (line < end)
+        scrub(r, out, line, end);
 }
 
 void redact_text(struct buf *out, const char *text, size_t len)
 {
-    bool announced = false;
-    for (size_t i = 0; i < len;) {
-        size_t start = i;
-        while (i < len && is_word(text[i]))
-            i++;
-        if (i == start) {
-            put_between(out, text[i++]);
-            continue;
-        }
-        const char *word = text + start;
-        size_t word_len = i - start;
-        bool names_key = announces_key(word, word_len);
-        if (may_be_key(word, word_len) || (announced && !names_key))
-            buf_puts(out, "[redacted]");
-        else
-            buf_append(out, word, word_len);
-        announced = names_key;
+    struct redact r = { .in_pem = false };
+    redact_line(&r, out, text, len);
+}
+
+void redact_skip(struct redact *r, const char *line, size_t len)
+{
+    const char *end = line + len;
+    if (len != 0 && r->in_pem)
+        line = leave_pem(r, line, end);
+    while (line < end && !r->in_pem) {
+        line = memmem(line, (size_t)(end - line), "-----BEGIN ", 11);
+        if (line == NULL)
+            return;
+        struct secret_span found = find_pem(r, line, end, 0);
+        line = found.to != NULL ? found.to : line + 11;
     }
+}
+
+void redact_cut(struct buf *text, size_t max)
+{
+    if (text->len <= max)
+        return;
+    text->len = max;
+    while (text->len != 0 && ((unsigned char)text->data[text->len] & 0xc0) == 0x80)
+        text->len--;
+}
+
+void redact_log(struct redact *r, enum log_level level, const char *component, const char *event,
+                const char *line, size_t len)
+{
+    struct buf text = BUF_INIT;
+    redact_line(r, &text, line, len);
+    redact_cut(&text, REDACT_LINE_MAX);
+    LOG_AT(level, component, event, LOG_ID("text", buf_str(&text)), LOG_INT("bytes", len));
+    buf_free(&text);
 }
 
 void redact_log_lines(const char *component, const char *event, const char *text, size_t len)
 {
+    struct redact r = { .in_pem = false };
     const char *end = text + len;
     while (len != 0 && text < end) {
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         size_t line_len = (size_t)((newline != NULL ? newline : end) - text);
-        struct buf line = BUF_INIT;
-        redact_text(&line, text, line_len);
-        log_error(component, event, LOG_ID("text", buf_str(&line)), LOG_INT("bytes", line_len));
-        buf_free(&line);
+        redact_log(&r, LOG_ERROR, component, event, text, line_len);
         text += line_len + 1;
     }
 }

@@ -4,10 +4,11 @@
 #include "clock.h"
 #include "deadline.h"
 #include "log.h"
+#include "log_quota.h"
 #include "process.h"
-#include "redact.h"
 #include "rpc.h"
 #include "sentinel.h"
+#include "stderr_log.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -17,8 +18,6 @@
 #define KILL_WAIT_MS 5000 /* for the exit of a killed child before it is given up */
 #define DRAIN_TICK_MS 50  /* between two looks whether the last turn has ended */
 #define HEARTBEATS_MISSED_MAX 2
-#define START_STDERR_MAX 8192 /* bytes kept of what a starting worker says */
-#define TOLD_A_SECOND_MAX 100 /* log lines about what one worker writes */
 #define RPC_IDS_EACH                                                                               \
     (INT64_C(1) << 32) /* ids of calls: a range for each incarnation, so none is used twice */
 
@@ -27,13 +26,6 @@ enum state {
     INC_READY,
     INC_DRAINING, /* replaced; its last turns run */
     INC_STOPPING  /* waiting for the exit */
-};
-
-/* A worker that babbles must not fill the log. */
-struct quota {
-    uint64_t since_ms; /* loop time */
-    unsigned used;     /* log lines since then */
-    uint64_t held_back;
 };
 
 struct incarnation {
@@ -56,38 +48,16 @@ struct incarnation {
     unsigned missed;           /* heartbeats in a row */
     bool worn_told;
     int64_t rss_bytes;
-    bool shook_hands;        /* from then on its stderr may quote users */
-    struct buf start_stderr; /* owned: what it said before the handshake */
-    struct quota stdout_told;
-    struct quota stderr_told;
+    struct log_quota told;        /* lines about what it writes on stdout */
+    struct stderr_log stderr_log; /* owned */
 };
 
 static void set_state(struct incarnation *inc, enum state next);
 
-/* ---- what is told of its words ---- */
-
-static void tell_held_back(struct quota *q)
+/* A worker that babbles must not fill the log. */
+static bool may_tell(struct incarnation *inc)
 {
-    if (q->held_back != 0)
-        log_warn("worker", "lines_held_back", LOG_INT("lines", q->held_back));
-    q->held_back = 0;
-}
-
-/* Whether one more line may be logged now. */
-static bool may_tell(const struct incarnation *inc, struct quota *q)
-{
-    uint64_t now_ms = deadlines_now_ms(inc->deadlines);
-    if (now_ms - q->since_ms >= 1000) {
-        tell_held_back(q);
-        q->since_ms = now_ms;
-        q->used = 0;
-    }
-    if (q->used == TOLD_A_SECOND_MAX) {
-        q->held_back++;
-        return false;
-    }
-    q->used++;
-    return true;
+    return log_quota_take(&inc->told, deadlines_now_ms(inc->deadlines));
 }
 
 /* ---- going down ---- */
@@ -97,13 +67,6 @@ static void on_deadline(struct deadline *d);
 static void arm(struct incarnation *inc, uint64_t after_ms)
 {
     deadline_set(inc->deadlines, &inc->deadline, after_ms, on_deadline);
-}
-
-/* What the worker wrote before it failed to start, one log line for each of its own. It may quote its configuration. */
-static void log_start_stderr(struct incarnation *inc)
-{
-    redact_log_lines("worker", "start_stderr", inc->start_stderr.data, inc->start_stderr.len);
-    buf_clear(&inc->start_stderr);
 }
 
 /* On its way out; the owner hears of it unless it wanted that. */
@@ -138,10 +101,8 @@ static void end(struct incarnation *inc, int64_t exit_code, int signal_number)
     log_info("worker", "exited", LOG_INT("pid", death.pid), LOG_INT("exit_code", death.exit_code),
              LOG_INT("signal", death.signal), LOG_ID("reason", death.reason),
              LOG_INT("uptime_ms", death.uptime_ms), LOG_INT("turns", death.turns));
-    tell_held_back(&inc->stdout_told);
-    tell_held_back(&inc->stderr_told);
-    if (!inc->shook_hands)
-        log_start_stderr(inc);
+    log_quota_tell(&inc->told);
+    stderr_log_ended(&inc->stderr_log);
     /* The owner may be gone after the callback, and its sentinel with it. */
     sentinel_release(inc->options.sentinel, death.pid);
     inc->options.sentinel = NULL;
@@ -241,7 +202,7 @@ static bool write_to_child(void *ctx, char *bytes, size_t len)
 static void on_notification(void *ctx, const char *method, const json_t *params)
 {
     struct incarnation *inc = ctx;
-    if (!turns_notification(inc->turns, method, params) && may_tell(inc, &inc->stdout_told))
+    if (!turns_notification(inc->turns, method, params) && may_tell(inc))
         log_debug("worker", "notification_ignored", LOG_SIZE("method", method));
 }
 
@@ -252,7 +213,7 @@ static void on_request(void *ctx, const json_t *id, const char *method, const js
     struct incarnation *inc = ctx;
     if (turns_request(inc->turns, id, method, params))
         return;
-    if (may_tell(inc, &inc->stdout_told))
+    if (may_tell(inc))
         log_warn("worker", "request_denied", LOG_SIZE("method", method));
     rpc_refuse(inc->rpc, id, "codex-api grants no requests");
 }
@@ -265,21 +226,14 @@ static void on_line(void *ctx, const char *line, size_t len)
     if (inc->state == INC_STOPPING)
         return;
     inc->heard = true;
-    if (len != 0 && !rpc_receive(inc->rpc, line, len) && may_tell(inc, &inc->stdout_told))
+    if (len != 0 && !rpc_receive(inc->rpc, line, len) && may_tell(inc))
         log_warn("worker", "not_json", LOG_INT("bytes", len));
 }
 
-/* Before the handshake there are no prompts and no answers yet, and a worker that does not start tells only here
- * why: so these lines are kept, to be shown if it fails. Later ones may quote users and are only counted. */
 static void on_stderr_line(void *ctx, const char *line, size_t len)
 {
     struct incarnation *inc = ctx;
-    if (may_tell(inc, &inc->stderr_told))
-        log_debug("worker", "stderr", LOG_INT("bytes", len));
-    if (inc->shook_hands || inc->start_stderr.len + len > START_STDERR_MAX)
-        return;
-    buf_append(&inc->start_stderr, line, len);
-    buf_putc(&inc->start_stderr, '\n');
+    stderr_log_line(&inc->stderr_log, deadlines_now_ms(inc->deadlines), line, len);
 }
 
 static void on_process_lost(void *ctx, enum process_loss why)
@@ -314,8 +268,7 @@ static void on_initialized(void *ctx, const struct rpc_reply *reply)
         return;
     }
     rpc_notify(inc->rpc, "initialized");
-    inc->shook_hands = true;
-    buf_clear(&inc->start_stderr);
+    stderr_log_shook_hands(&inc->stderr_log, deadlines_now_ms(inc->deadlines));
     inc->hooks->greet(inc->ctx, inc, inc->rpc, user_agent);
 }
 
@@ -428,6 +381,8 @@ struct incarnation *incarnation_spawn(uv_loop_t *loop, struct deadlines *deadlin
     inc->hooks = hooks;
     inc->ctx = ctx;
     inc->number = number;
+    inc->told.stream = "stdout";
+    inc->stderr_log.mode = o->stderr_mode;
     sentinel_guard(o->sentinel, process_pid(inc->process));
     log_info("worker", "started", LOG_INT("pid", process_pid(inc->process)),
              LOG_INT("restart_count", number - 1));
@@ -483,7 +438,7 @@ void incarnation_free(struct incarnation *inc)
     deadline_clear(inc->deadlines, &inc->deadline);
     sentinel_release(inc->options.sentinel, process_pid(inc->process));
     process_release(inc->process);
-    buf_free(&inc->start_stderr);
+    stderr_log_free(&inc->stderr_log);
     free(inc);
 }
 

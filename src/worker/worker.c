@@ -93,6 +93,7 @@ incarnation_options(const struct config *c, const struct launch *launch, struct 
         .stop_term_ms = (uint64_t)c->stop_term_ms,
         .rss_max_bytes = (uint64_t)c->recycle_rss_bytes,
         .turns_max = (uint64_t)c->recycle_turns,
+        .stderr_mode = (enum stderr_mode)c->worker_stderr,
         .turns = turns_options(c),
         .sentinel = sentinel,
     };

@@ -137,6 +137,8 @@ const wrongSettings = {
   STREAM_PENDING_MAX_BYTES: ['4095'],
   COMPLETION_MAX_BYTES: ['4095'],
   LOG_LEVEL: ['trace', 'INFO'],
+  LOG_LEVELS: ['debug', 'worker', 'worker=', '=debug', 'worker=loud', 'disk=debug', 'worker=debug,', 'worker=debug http=warn'],
+  WORKER_STDERR: ['on', 'Redacted'],
   STARTUP_HINT: ['2', 'yes'],
 };
 

@@ -747,7 +747,7 @@ test('new settings that are wrong, or whose worker does not start, leave the old
   const failed = (l) => l.event === 'recycle_failed';
   await reload(`${good}WORKER_MAX_CONCURRENCY=none\nLOG_LEVEL=debug\n`, 'the refusal', refused);
   await reload('no setting at all\n', 'the refusal', refused);
-  assert.match(proxy.stderr, /WORKER_MAX_CONCURRENCY: must/);
+  assert.ok(proxy.events('setting_complaint').some((l) => /^WORKER_MAX_CONCURRENCY: must/.test(l.text)));
   assert.equal((await proxy.status()).queue.turns_max, 7);
   await reload('CODEX_BIN=/nonexistent/codex\nWORKER_MAX_CONCURRENCY=7\n', 'the failure', failed);
   await reload('CODEX_BIN=/bin/false\nWORKER_MAX_CONCURRENCY=7\n', 'the failure', failed);

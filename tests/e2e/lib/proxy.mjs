@@ -4,6 +4,7 @@ import OpenAI from 'openai';
 import { request } from 'node:http';
 import { readFileSync, readdirSync } from 'node:fs';
 import { bin, folder, KEY, until, within } from './kit.mjs';
+import { checkLog } from './logs.mjs';
 import { Program } from './program.mjs';
 
 export const CHAT = '/v1/chat/completions';
@@ -125,6 +126,7 @@ export class Proxy extends Program {
   check() {
     super.check();
     assert.equal(this.logs.length, this.lines.length); // each is JSON
+    checkLog(this.logs);
     if (!this.hinted && `${this.stderr}${this.lines.join('')}`.includes(KEY))
       throw new Error('the key was printed');
   }

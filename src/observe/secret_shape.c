@@ -1,0 +1,473 @@
+/* Secrets that are known by their shape. */
+#include "secret_shape.h"
+
+#include "encoded.h"
+#include "redact.h"
+#include "secret_name.h"
+
+#include <string.h>
+
+#define BASE64_URL (CH_ALNUM | CH_DASH | CH_UNDERSCORE)
+#define BASE64_ANY (BASE64_URL | CH_DOT | CH_PLUS | CH_SLASH | CH_EQUALS | CH_TILDE)
+
+#define TOKEN_ANY (BASE64_URL | CH_PLUS | CH_SLASH)
+
+/* A beginning, and of what at least so many characters must follow; all of them that follow belong to it. */
+struct prefix {
+    char text[28];
+    unsigned body;
+    size_t min;
+};
+
+static const struct prefix prefixes[] = {
+    { "sk-", BASE64_URL, 12 }, /* OpenAI (sk-proj-), Anthropic (sk-ant-), and our own */
+    { "sk_live_", CH_ALNUM, 8 },
+    { "sk_test_", CH_ALNUM, 8 },
+    { "rk_live_", CH_ALNUM, 8 },
+    { "rk_test_", CH_ALNUM, 8 },
+    { "pk_live_", CH_ALNUM, 8 },
+    { "pk_test_", CH_ALNUM, 8 },
+    { "whsec_", BASE64_ANY, 16 },
+    { "eyJ", BASE64_URL | CH_DOT | CH_EQUALS, 16 }, /* JSON in base64: a JWT */
+    { "AKIA", CH_UPPER | CH_DIGIT, 12 },
+    { "ASIA", CH_UPPER | CH_DIGIT, 12 },
+    { "AIza", BASE64_URL, 20 },
+    { "ya29.", BASE64_URL | CH_DOT, 16 },
+    { "1//0", BASE64_URL, 24 },
+    { "GOCSPX-", BASE64_URL, 16 },
+    { "ghp_", CH_ALNUM, 20 },
+    { "gho_", CH_ALNUM, 20 },
+    { "ghu_", CH_ALNUM, 20 },
+    { "ghs_", CH_ALNUM, 20 },
+    { "ghr_", CH_ALNUM, 20 },
+    { "github_pat_", CH_ALNUM | CH_UNDERSCORE, 20 },
+    { "glpat-", BASE64_URL | CH_DOT, 12 },
+    { "xoxa-", BASE64_URL, 10 },
+    { "xoxb-", BASE64_URL, 10 },
+    { "xoxe-", BASE64_URL, 10 },
+    { "xoxp-", BASE64_URL, 10 },
+    { "xoxr-", BASE64_URL, 10 },
+    { "xoxs-", BASE64_URL, 10 },
+    { "xapp-", BASE64_URL, 10 },
+    { "npm_", CH_ALNUM, 20 },
+    { "hf_", CH_ALNUM, 20 },
+    { "gsk_", CH_ALNUM, 20 },
+    { "xai-", CH_ALNUM, 20 },
+    { "pypi-", BASE64_URL, 20 },
+    { "SG.", BASE64_URL | CH_DOT, 20 },
+    { "dop_v1_", CH_ALNUM, 20 },
+    { "dckr_pat_", BASE64_URL, 16 },
+    { "hvs.", BASE64_URL, 16 },
+    { "hooks.slack.com/", BASE64_URL | CH_SLASH, 8 },
+    { "discord.com/api/webhooks/", BASE64_URL | CH_SLASH, 8 },
+};
+
+static const struct secret_span nothing = { NULL, NULL };
+
+/* ---- well-known beginnings ---- */
+
+/* Behind at least `min` characters of the set, or NULL. */
+static const char *at_least(const char *at, const char *end, unsigned set, size_t min)
+{
+    for (; min != 0; min--) {
+        size_t width;
+        if (at >= end || (char_class(encoded_char(at, end, &width)) & set) == 0)
+            return NULL;
+        at += width;
+    }
+    return at;
+}
+
+static const char *known_prefix(const char *at, const char *end)
+{
+    size_t width;
+    char first = (char)encoded_char(at, end, &width);
+    char second = at + width < end ? (char)encoded_char(at + width, end, &width) : '\0';
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        const struct prefix *p = &prefixes[i];
+        if (p->text[0] != first || p->text[1] != second)
+            continue;
+        const char *body = encoded_word(at, end, p->text);
+        const char *enough = body != NULL ? at_least(body, end, p->body, p->min) : NULL;
+        if (enough != NULL)
+            return encoded_run(enough, end, p->body);
+    }
+    return NULL;
+}
+
+/* ---- Bearer, Basic ---- */
+
+/* Prose has words behind these, too: "basic understanding". */
+static bool is_no_word(const char *at, const char *end)
+{
+    size_t len = 0;
+    bool digit = false;
+    bool hump = false;
+    bool lower_before = false;
+    while (at < end && len < 20) {
+        size_t width;
+        unsigned class = char_class(encoded_char(at, end, &width));
+        digit = digit || (class & (CH_DIGIT | CH_EQUALS)) != 0;
+        hump = hump || (lower_before && (class & CH_UPPER) != 0);
+        lower_before = (class & CH_LOWER) != 0;
+        at += width;
+        len++;
+    }
+    return len >= 20 || (len >= 6 && (digit || hump));
+}
+
+static struct secret_span after_scheme(const char *at, const char *end, unsigned char first)
+{
+    static const char *const schemes[] = { "bearer", "basic" };
+    if ((first | 0x20) != 'b')
+        return nothing;
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        const char *p = encoded_word_any_case(at, end, schemes[i]);
+        if (p == NULL || !encoded_is(p, end, CH_SPACE | CH_PLUS))
+            continue;
+        size_t width;
+        (void)encoded_char(p, end, &width);
+        const char *token = encoded_run(p + width, end, CH_SPACE);
+        const char *token_end = encoded_run(token, end, BASE64_ANY);
+        if (is_no_word(token, token_end))
+            return (struct secret_span){ token, token_end };
+    }
+    return nothing;
+}
+
+/* ---- e-mail ---- */
+
+/* Behind the domain, or NULL: it has a dot, and its last label is of letters. */
+static const char *domain_end(const char *at, const char *end)
+{
+    const char *last_label = NULL;
+    const char *p = at;
+    for (;;) {
+        const char *label_end = encoded_run(p, end, CH_ALNUM | CH_DASH);
+        if (label_end == p)
+            break;
+        const char *letters_end = encoded_run(p, end, CH_LETTER);
+        bool is_last = letters_end == label_end || encoded_word(letters_end, end, "---") != NULL;
+        if (is_last && letters_end - p >= 2 && p != at)
+            last_label = letters_end;
+        if (!encoded_is(label_end, end, CH_DOT))
+            break;
+        size_t width;
+        (void)encoded_char(label_end, end, &width);
+        p = label_end + width;
+    }
+    return last_label;
+}
+
+static const char *address_at(const char *at, const char *end, struct shape_memo *memo)
+{
+    if (memo->local_end == NULL || at >= memo->local_end) {
+        size_t width;
+        const char *local_end =
+            encoded_run(at, end, CH_ALNUM | CH_DOT | CH_UNDERSCORE | CH_PLUS | CH_DASH);
+        bool found = local_end < end && encoded_char(local_end, end, &width) == '@';
+        bool of_git = local_end - at == 3 && memcmp(at, "git", 3) == 0;
+        memo->local_end = local_end;
+        memo->address_end = found && !of_git ? domain_end(local_end + width, end) : NULL;
+    }
+    return memo->address_end;
+}
+
+/* ---- what looks random ---- */
+
+/* Letters and digits without anything between. */
+enum looks { LOOKS_LIKE_NOTHING, LOOKS_LIKE_A_WORD, LOOKS_RANDOM };
+
+#define SEGMENT_MIN 5   /* characters: fewer say nothing */
+#define SEGMENT_SURE 12 /* characters: a name is hardly so restless */
+#define TOKEN_MIN                                                                                  \
+    30 /* bytes of a token that looks random: 32, of which the ends may be dashes; ids of ours have fewer */
+#define RANDOM_MIN 20 /* characters of those of its segments that do */
+#define UNCLEAR_MAX 4 /* segments in a row that look like nothing: it is a path */
+#define BETWEEN_MAX 2 /* of - _ + / between two segments */
+
+struct counts {
+    size_t len;
+    unsigned classes; /* all that occur */
+    size_t upper;     /* letters */
+    size_t changes;   /* between lower case, upper case and digits */
+    size_t numbers;   /* changes from or to a digit */
+};
+
+static struct counts count_segment(const char *at, const char *end)
+{
+    struct counts n = { 0, 0, 0, 0, 0 };
+    unsigned before = 0;
+    while (at < end) {
+        size_t width;
+        unsigned class = char_class(encoded_char(at, end, &width));
+        unsigned kind = (class & CH_LOWER) != 0   ? CH_LOWER
+                        : (class & CH_UPPER) != 0 ? CH_UPPER
+                                                  : CH_DIGIT;
+        if (before != 0 && kind != before) {
+            n.changes++;
+            n.numbers += kind == CH_DIGIT || before == CH_DIGIT;
+        }
+        before = kind;
+        n.upper += kind == CH_UPPER;
+        n.classes |= class;
+        n.len++;
+        at += width;
+    }
+    return n;
+}
+
+static bool is_hash_length(size_t len)
+{
+    return len == 32 || len == 40 || len == 56 || len == 64 || len == 96 || len == 128;
+}
+
+static bool is_hash(const struct counts *n)
+{
+    bool one_case = (n->classes & CH_LETTER & ~(unsigned)CH_HEX_LOWER) == 0 ||
+                    (n->classes & CH_LETTER & ~(unsigned)CH_HEX_UPPER) == 0;
+    return one_case && is_hash_length(n->len);
+}
+
+/* Words have few changes: "response", "python3", "X86", "20260102T030405Z". In random text of all three kinds three characters out
+ * of five change, in hexadecimal one every other. Names like getHttpResponse lie between. */
+static enum looks judge(const struct counts *n)
+{
+    bool lower = (n->classes & CH_LOWER) != 0;
+    bool upper = (n->classes & CH_UPPER) != 0;
+    bool digit = (n->classes & CH_DIGIT) != 0;
+    bool restless = n->changes * 100 >= n->len * 45;
+    if (n->len < SEGMENT_MIN)
+        return LOOKS_LIKE_NOTHING;
+    if (lower && upper && digit)
+        return n->numbers >= 3 || restless ? LOOKS_RANDOM : LOOKS_LIKE_NOTHING;
+    if (lower && upper) {
+        if (n->changes == 1 && n->upper == 1)
+            return LOOKS_LIKE_A_WORD;
+        return restless && n->len >= SEGMENT_SURE ? LOOKS_RANDOM : LOOKS_LIKE_NOTHING;
+    }
+    if (!digit || n->numbers <= 1)
+        return LOOKS_LIKE_A_WORD;
+    return n->numbers <= 3 && n->len < SEGMENT_SURE ? LOOKS_LIKE_NOTHING : LOOKS_RANDOM;
+}
+
+/* A hash that is part of a path or names what it is: the name of a thing, no secret. */
+static bool stands_in_path(const char *segment_end, const char *end, unsigned char previous)
+{
+    size_t width;
+    if (previous == '/' || previous == '\\')
+        return true;
+    if (segment_end >= end)
+        return false;
+    unsigned char next = encoded_char(segment_end, end, &width);
+    return next == '/' ||
+           (next == '.' && (encoded_is(segment_end + width, end, CH_ALNUM) ||
+                            encoded_word(segment_end + width, end, REDACT_MARK) != NULL));
+}
+
+struct segment {
+    const char *begin;
+    const char *end;
+    struct counts counts;
+    enum looks looks;
+};
+
+static struct segment look_at_segment(const char *at, const char *end, unsigned char previous,
+                                      const struct secret_name *name)
+{
+    struct segment s = { .begin = at, .end = encoded_run(at, end, CH_ALNUM) };
+    s.counts = count_segment(at, s.end);
+    bool is_name = is_hash(&s.counts) && ((name != NULL && secret_name_is_of_hash(name)) ||
+                                          stands_in_path(s.end, end, previous));
+    s.looks = is_name ? LOOKS_LIKE_A_WORD : judge(&s.counts);
+    return s;
+}
+
+/* 8-4-4-4-12 hexadecimal digits. */
+static const char *uuid_end(const char *at, const char *end)
+{
+    static const int groups[] = { 8, 4, 4, 4, 12 };
+    for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+        if (i != 0 && (at >= end || *at++ != '-'))
+            return NULL;
+        for (int n = 0; n < groups[i]; n++)
+            if (at >= end || (char_class((unsigned char)*at++) & CH_HEX) == 0)
+                return NULL;
+    }
+    return encoded_is(at, end, CH_ALNUM) ? NULL : at;
+}
+
+static const char *skip_between(const char *at, const char *end, unsigned char *ret_last)
+{
+    for (int i = 0; i < BETWEEN_MAX && encoded_is(at, end, TOKEN_ANY & ~(unsigned)CH_ALNUM); i++) {
+        size_t width;
+        *ret_last = encoded_char(at, end, &width);
+        at += width;
+    }
+    return at;
+}
+
+/* Whether what is joined by - _ + / is long enough for a token. */
+static bool run_is_long(const char *at, const char *end, struct shape_memo *memo)
+{
+    if (at >= memo->run_end)
+        memo->run_end = encoded_run(at, end, TOKEN_ANY);
+    return memo->run_end - at >= TOKEN_MIN;
+}
+
+/* All segments of what may be a token. */
+struct sum {
+    size_t len;
+    size_t changes;
+    size_t numbers;
+    unsigned classes;
+    size_t random; /* characters of those that look random */
+    int unclear;   /* segments in a row that look like nothing */
+};
+
+static void add_segment(struct sum *sum, const struct segment *s)
+{
+    sum->len += s->counts.len;
+    sum->changes += s->counts.changes;
+    sum->numbers += s->counts.numbers;
+    sum->classes |= s->counts.classes;
+    sum->random += s->looks == LOOKS_RANDOM ? s->counts.len : 0;
+    sum->unclear = s->looks == LOOKS_LIKE_NOTHING ? sum->unclear + 1 : 0;
+}
+
+/* `size` with what is between the segments. */
+static bool is_token(const struct sum *sum, ptrdiff_t size)
+{
+    bool both_cases = (sum->classes & CH_LOWER) != 0 && (sum->classes & CH_UPPER) != 0;
+    bool restless = both_cases && sum->numbers >= 3 && sum->changes * 100 >= sum->len * 36;
+    return size >= TOKEN_MIN && (sum->random >= RANDOM_MIN || restless);
+}
+
+/* The token that begins at `at`: segments that look random, with - _ + / and a few that look like nothing between. What looks like a
+ * word ends it, and so do too many that look like nothing: then it is a path. Once it is known to be a token, all that follows
+ * belongs to it. One that is none is a few dozen characters, and its end is remembered, for none begins within it. */
+static const char *random_token(const char *at, const char *end, unsigned char previous,
+                                const struct secret_name *name, struct shape_memo *memo)
+{
+    const char *begin = at;
+    struct sum sum = { 0, 0, 0, 0, 0, 0 };
+    if (at < memo->no_token_before || !run_is_long(at, end, memo))
+        return NULL;
+    while (encoded_is(at, end, CH_ALNUM)) {
+        const char *uuid = uuid_end(at, end);
+        if (uuid != NULL) {
+            at = at == begin ? uuid : at;
+            break;
+        }
+        const struct segment s = look_at_segment(at, end, previous, name);
+        if (s.looks == LOOKS_LIKE_A_WORD) {
+            at = at == begin ? s.end : at;
+            break;
+        }
+        add_segment(&sum, &s);
+        if (is_token(&sum, s.end - begin))
+            return encoded_run(encoded_run(s.end, end, TOKEN_ANY), end, CH_EQUALS);
+        if (sum.unclear == UNCLEAR_MAX)
+            break;
+        at = skip_between(s.end, end, &previous);
+        name = NULL; /* it stands before the first alone */
+    }
+    memo->no_token_before = at;
+    return NULL;
+}
+
+/* Most words do not. */
+static bool begins_prefix(unsigned char first)
+{
+    static const char firsts[] = "srpweAyG1gxnhSd"; /* of the table */
+    return memchr(firsts, first, sizeof(firsts) - 1) != NULL;
+}
+
+struct secret_span secret_shape(const char *at, const char *end, unsigned char previous,
+                                const struct secret_name *name, struct shape_memo *memo)
+{
+    size_t width;
+    unsigned char first = encoded_char(at, end, &width);
+    const char *to = begins_prefix(first) ? known_prefix(at, end) : NULL;
+    if (to == NULL) {
+        struct secret_span span = after_scheme(at, end, first);
+        if (span.to != NULL)
+            return span;
+        to = address_at(at, end, memo);
+    }
+    if (to == NULL)
+        to = random_token(at, end, previous, name, memo);
+    return (struct secret_span){ at, to };
+}
+
+/* ---- URLs ---- */
+
+static bool ends_authority(unsigned char c)
+{
+    return (char_class(c) & (CH_SLASH | CH_SPACE | CH_LINE_END | CH_QUOTE)) != 0 || c == '?' ||
+           c == '#' || c == '<' || c == '>';
+}
+
+/* What is encoded more than the colon was belongs to the password. */
+static void find_authority(const char *at, const char *end, size_t colon_width,
+                           struct shape_memo *memo)
+{
+    const char *last_at = NULL;
+    size_t width;
+    for (; at < end; at += width) {
+        unsigned char c = encoded_char(at, end, &width);
+        if ((width <= colon_width && ends_authority(c)) ||
+            (c == '[' && encoded_word(at, end, REDACT_MARK) != NULL))
+            break;
+        if (c == '@')
+            last_at = at;
+    }
+    memo->authority_end[colon_width] = at;
+    memo->authority_at[colon_width] = last_at;
+}
+
+struct secret_span secret_in_url(const char *at, const char *end, size_t colon_width,
+                                 struct shape_memo *memo)
+{
+    size_t width;
+    if (memo->authority_end[colon_width] == NULL || at >= memo->authority_end[colon_width])
+        find_authority(at, end, colon_width, memo);
+    const char *to = memo->authority_at[colon_width];
+    if (to == NULL || to <= at)
+        return nothing;
+    const char *user_end = encoded_run(at, to, BASE64_ANY & ~(unsigned)CH_SLASH);
+    bool has_password = user_end < to && encoded_char(user_end, end, &width) == ':';
+    bool is_name = !has_password && user_end == to && to - at < 16;
+    return is_name ? nothing : (struct secret_span){ at, to };
+}
+
+/* ---- PEM ---- */
+
+const char *secret_pem_begin(const char *at, const char *end)
+{
+    const char *label = encoded_word(at, end, "-----BEGIN ");
+    if (label == NULL)
+        return NULL;
+    const char *label_end = label;
+    for (int words = 0; words < 6 && encoded_is(label_end, end, CH_UPPER | CH_DIGIT | CH_SPACE);
+         words++) {
+        label_end = encoded_run(label_end, end, CH_UPPER | CH_DIGIT);
+        label_end = encoded_run(label_end, end, CH_SPACE);
+    }
+    return encoded_word(label_end, end, "-----");
+}
+
+const char *secret_pem_end(const char *at, const char *end)
+{
+    const char *last = memmem(at, (size_t)(end - at), "-----END", 8);
+    if (last == NULL)
+        return NULL;
+    last += 8;
+    while (last < end && encoded_is(last, end, CH_UPPER | CH_DIGIT | CH_SPACE)) {
+        size_t width;
+        (void)encoded_char(last, end, &width);
+        last += width;
+    }
+    const char *dashes = encoded_run(last, end, CH_DASH);
+    return dashes;
+}
