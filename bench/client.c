@@ -5,10 +5,12 @@
 #include <string.h>
 
 #define PACE_MS 50 /* a slow reader's budget comes in such steps; a stopped one looks up so often */
+#define DRAIN_MS 10000
 #define NS_PER_US 1000
 #define NS_PER_MS 1000000
 
 static void pace(struct client *c);
+static void on_timeout(struct deadline *d);
 
 static uint64_t us_since(uint64_t start_ns, uint64_t now_ns)
 {
@@ -60,11 +62,6 @@ static void finish(struct client *c, enum ending ending)
     response_free(&c->response);
     answer_free(&c->answer);
     c->ended(c, ending == ENDING_REFUSED || ending == ENDING_LOCAL);
-}
-
-static void on_timeout(struct deadline *d)
-{
-    finish(deadline_owner(d, struct client, timeout), ENDING_TIMEOUT);
 }
 
 /* ---- bytes ---- */
@@ -152,16 +149,35 @@ static void on_conn_end(void *ctx, enum conn_end why)
 
 /* ---- clients that do not behave ---- */
 
-/* Reads on when the server has closed: what it left tells how. */
+/* Reads on: what the server has left tells how it has ended the answer. */
+static void drain(struct client *c)
+{
+    c->is_draining = true;
+    conn_read_at_most(c->conn, 0);
+    conn_resume(c->conn);
+}
+
+/* A server may have closed long ago, but its end cannot arrive behind bytes that nobody takes. */
+static void on_timeout(struct deadline *d)
+{
+    struct client *c = deadline_owner(d, struct client, timeout);
+    if (!c->misbehaves || c->is_draining ||
+        c->received_bytes < c->options->stop_reading_after_bytes) {
+        finish(c, ENDING_TIMEOUT);
+        return;
+    }
+    deadline_clear(c->target->deadlines, &c->pace);
+    deadline_set(c->target->deadlines, &c->timeout, DRAIN_MS, on_timeout);
+    drain(c);
+}
+
 static void look_up(struct client *c)
 {
     switch (conn_peer(c->conn)) {
     case CONN_PEER_OPEN:
         break;
     case CONN_PEER_CLOSED:
-        c->is_draining = true;
-        conn_read_at_most(c->conn, 0);
-        conn_resume(c->conn);
+        drain(c);
         return;
     case CONN_PEER_GONE:
         finish(c, ENDING_RESET);

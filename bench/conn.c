@@ -45,6 +45,16 @@ static void end(struct conn *c, enum conn_end why)
     c->events->on_end(ctx, why);
 }
 
+/* libuv calls a reset an end of file when it comes together with bytes: it then has not asked for the error. */
+static bool was_reset(const struct conn *c)
+{
+    uv_os_fd_t fd;
+    int error = 0;
+    socklen_t size = sizeof(error);
+    return uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0;
+}
+
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
 {
     struct conn *c = stream->data;
@@ -53,7 +63,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
     if (len > 0)
         c->events->on_bytes(c->ctx, bytes->base, (size_t)len);
     else
-        end(c, len == UV_EOF ? CONN_EOF : CONN_RESET);
+        end(c, len == UV_EOF && !was_reset(c) ? CONN_EOF : CONN_RESET);
 }
 
 static enum conn_end connect_failure(int error)

@@ -12,7 +12,7 @@
 
 #define NS_PER_S 1000000000.0
 #define NS_PER_MS 1000000
-#define SLOW_BUFFER_BYTES 4096
+#define SLOW_BUFFER_BYTES 65536
 #define RETRY_MS 10 /* of a closed-loop client that got no connection */
 
 struct user {

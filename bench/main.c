@@ -18,6 +18,7 @@ struct bench {
     struct options options;
     uv_loop_t loop;
     uv_signal_t sigint;
+    bool is_over; /* the load; a probe may be in flight */
     struct conn_target target;
     struct load *load;             /* owned */
     struct probe *probe;           /* owned; NULL: none */
@@ -28,6 +29,7 @@ struct bench {
 static void on_over(void *ctx)
 {
     struct bench *b = ctx;
+    b->is_over = true;
     probe_stop(b->probe);
     slow_heads_stop(b->slow_heads);
     procwatch_stop(b->procs);
@@ -122,9 +124,10 @@ static int run(struct bench *b)
     uv_signal_start(&b->sigint, on_sigint, SIGINT);
     b->load = load_new(&b->options, &b->target, on_over, b);
     start(b);
-    uv_run(&b->loop, UV_RUN_DEFAULT);
+    while (!b->is_over || probe_in_flight(b->probe))
+        uv_run(&b->loop, UV_RUN_ONCE);
     int rc = report(b);
-    deadlines_free(b->target.deadlines);
+    deadlines_free(b->target.deadlines); /* before the loop may end: its timer may still be armed */
     uv_run(&b->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&b->loop) != 0)
         rc = EXIT_DEFECT;

@@ -485,7 +485,8 @@ static const struct option {
       "leave after so many frames, or N ms after the start" },
     { "slow-read", "BYTES_PER_S", read_slow_read, "read no faster, into a small socket buffer" },
     { "stop-reading-after", "BYTES", read_stop_reading,
-      "then read no more, until the server closes or --timeout-ms" },
+      "then read no more until the server closes; at --timeout-ms, read on to\n"
+      "see how it has ended the answer (it can take 10 s more)" },
     { "affected", "N", read_affected,
       "only the first N clients do so (default: all); results are told apart" },
     { "slow-head", "N", read_slow_head,

@@ -131,6 +131,11 @@ void probe_stop(struct probe *p)
     deadline_clear(p->target->deadlines, &p->next);
 }
 
+bool probe_in_flight(const struct probe *p)
+{
+    return p != NULL && p->conn != NULL;
+}
+
 const struct tally *probe_tally(const struct probe *p)
 {
     return &p->tally;

@@ -14,6 +14,9 @@ struct probe *probe_start(const struct options *o, const struct conn_target *tar
 /* Starts none any more; one in flight has the rest of its time. Safe on NULL and to repeat. */
 void probe_stop(struct probe *p);
 
+/* False for NULL. */
+bool probe_in_flight(const struct probe *p);
+
 /* After the end of the loop; safe on NULL. */
 void probe_free(struct probe *p);
 

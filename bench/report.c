@@ -315,29 +315,32 @@ static void print_table(const json_t *report, FILE *out)
     print_processes(out, json_at(report, "processes"));
 }
 
+/* Reals in as many digits as were put in. */
+static void print_json(const json_t *value, FILE *out)
+{
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(12));
+    fprintf(out, "%s\n", text);
+    free(text);
+}
+
 /* What is not there did not occur. */
 static void print_value(const json_t *report, const char *path, FILE *out)
 {
     const json_t *value = json_at(report, path);
-    struct buf text = BUF_INIT;
-    if (value != NULL)
-        json_write(&text, value);
-    fprintf(out, "%s\n", value != NULL ? buf_str(&text) : "0");
-    buf_free(&text);
+    if (value == NULL)
+        fputs("0\n", out);
+    else
+        print_json(value, out);
 }
 
 void report_print(const json_t *report, const struct options *o, FILE *out)
 {
-    struct buf text = BUF_INIT;
     for (size_t i = 0; i < o->value_count; i++)
         print_value(report, o->values[i], out);
-    if (o->json) {
-        json_write(&text, report);
-        fprintf(out, "%s\n", buf_str(&text));
-    } else if (o->value_count == 0) {
+    if (o->json)
+        print_json(report, out);
+    else if (o->value_count == 0)
         print_table(report, out);
-    }
-    buf_free(&text);
 }
 
 /* ---- what must not occur ---- */

@@ -1,4 +1,4 @@
-/* The key that clients must present. Only a keyed hash of it is kept. */
+/* The text of keys that clients present: random ones, and the one in a file. Who may come in is keyring.h's. */
 #ifndef ACCESS_KEY_H
 #define ACCESS_KEY_H
 
@@ -6,8 +6,6 @@
 #include "mem.h"
 
 #include <stdbool.h>
-
-struct access_key;
 
 #define ACCESS_KEY_MIN 8 /* characters */
 #define ACCESS_KEY_MAX 512
@@ -17,13 +15,7 @@ struct access_key;
  * (owned by the caller) when the file cannot be read, written or holds no usable key. */
 CHECK_RESULT bool access_key_from_file(const char *path, struct buf *ret, char **ret_why);
 
-/* The caller owns the result. `text`, the key, is borrowed for the call. */
-struct access_key *access_key_new(const char *text);
-
-/* Wipes the hash. Safe on NULL. */
-void access_key_free(struct access_key *key);
-
-/* Whether `presented` is the key; takes the same time wherever they differ. */
-bool access_key_matches(const struct access_key *key, const char *presented, size_t len);
+/* Appends a random key to `ret`, which the caller clears with sodium_memzero. */
+void access_key_make(struct buf *ret);
 
 #endif

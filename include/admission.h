@@ -3,11 +3,12 @@
  *     none -> running -> none        leave
  *       |      ^   |
  *       |      |   v                 return: the front of its principal's line
- *       +--> queued -> none          leave, or the deadline of the queue
+ *       +--> queued -> none          leave, the deadline of the queue, or displaced
  *
  * A ticket asks for as many places as it weighs. Of those that wait, each principal has a line of its own, first in, first
  * out; between the lines places go round in turn (deficit round-robin), so nobody starves behind one who floods, and who is
- * alone may have all places. Behind a closed gate nobody is admitted and the queue goes on filling. */
+ * alone may have all places. The queue's room is shared in the same way: when it is full, the last one of the longest line makes
+ * way for one whose line is shorter by two or more. Behind a closed gate nobody is admitted and the queue goes on filling. */
 #ifndef ADMISSION_H
 #define ADMISSION_H
 
@@ -33,11 +34,13 @@ struct admission_options {
     uint64_t queue_timeout_ms;
 };
 
-/* Either may call admission_leave and admission_return, and may free the ticket once it has left; never called from within a call
+/* Each may call admission_leave and admission_return, and may free the ticket once it has left; never called from within a call
  * of the ticket's owner. */
 struct ticket_events {
     void (*on_admitted)(struct ticket *ticket);
     void (*on_expired)(struct ticket *ticket); /* it has left */
+    void (*on_displaced)(
+        struct ticket *ticket); /* so has it: the queue is full, and another had less of it */
 };
 
 enum ticket_state { TICKET_NONE, TICKET_QUEUED, TICKET_RUNNING };
@@ -64,8 +67,8 @@ struct ticket {
 
 enum admission_answer {
     ADMISSION_RUNS,
-    ADMISSION_WAITS,  /* on_admitted or on_expired will tell, unless it leaves */
-    ADMISSION_FULL,   /* no place and no room in the queue */
+    ADMISSION_WAITS,  /* an event will tell, unless it leaves */
+    ADMISSION_FULL,   /* no place, no room in the queue, and nobody has more of it */
     ADMISSION_TOO_BIG /* it weighs more than all places: it would never run */
 };
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct catalog_job;
+struct sentinel;
 struct uv_loop_s;
 
 #define CATALOG_DEMO_MODEL "codex-demo"
@@ -22,6 +23,7 @@ struct catalog_options {
     const char *path;  /* where the catalog goes; beside it, path.stamp says what it was made of */
     bool demo;         /* only CATALOG_DEMO_MODEL */
     const char *extra; /* models that go in beside the known ones, with commas, or NULL */
+    struct sentinel *sentinel; /* NULL: none guards the job */
 };
 
 /* Makes sure that the catalog at o->path is current. True: it is already. Otherwise starts a job that calls

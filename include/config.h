@@ -18,6 +18,9 @@ struct config {
     char *host;
     char *api_key; /* secret */
     char *api_key_file;
+    char *keys_file;
+    int64_t rate_rpm;
+    int64_t rate_burst;
     char *codex_bin;
     char *codex_home;
     char *codex_model;
@@ -55,6 +58,7 @@ struct config {
     int64_t drain_ms;
     int64_t keepalive_ms;
     int64_t body_max_bytes;
+    int64_t connections_max;
     int64_t request_read_timeout_ms;
     int64_t write_stall_ms;
     int64_t stream_pending_max_bytes;

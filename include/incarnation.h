@@ -56,7 +56,7 @@ struct incarnation_hooks {
     void (*greet)(void *ctx, struct incarnation *inc, struct rpc *rpc, const char *user_agent);
     /* It serves no more, and its turns have ended: at most once, not for one that was retired or stopped. */
     void (*on_lost)(void *ctx, struct incarnation *inc);
-    /* It is time for another one. */
+    /* It is time for another one: told once, until incarnation_go_on. */
     void (*on_worn)(void *ctx, struct incarnation *inc, const char *why);
     /* Reaped: the last event. It is freed after the callback. */
     void (*on_ended)(void *ctx, struct incarnation *inc, const struct death *death);
@@ -75,6 +75,9 @@ void incarnation_greeted(struct incarnation *inc);
 
 /* It is replaced: no new turns, kept threads are given back, and when the last turn has ended it is stopped. */
 void incarnation_retire(struct incarnation *inc);
+
+/* It is not replaced after all. */
+void incarnation_go_on(struct incarnation *inc);
 
 /* End of input, SIGTERM, SIGKILL. Turns that still run are lost. */
 void incarnation_stop(struct incarnation *inc, const char *reason);

@@ -19,6 +19,10 @@ void reply_error(struct st_h2o_req_t *req, const struct api_error *error);
 /* Answers 204, with nothing. */
 void reply_empty(struct st_h2o_req_t *req);
 
+/* Writes the whole answer, from status line to body, for a connection that h2o has no request of; it says that the
+ * connection closes. */
+void reply_write_raw(struct buf *out, const struct api_error *error, const char *request_id);
+
 /* Adds a header to the answer; name is a lower-case literal, the value is copied. Ends nothing. */
 void reply_header(struct st_h2o_req_t *req, const char *name, const char *value);
 

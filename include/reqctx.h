@@ -4,6 +4,7 @@
 #define REQCTX_H
 
 #include "id.h"
+#include "key_file.h"
 #include "turn.h"
 
 #include <stdint.h>
@@ -13,13 +14,14 @@ struct st_h2o_req_t;
 #define REQCTX_MODEL_MAX 64
 
 struct reqctx {
-    char id[ID_SIZE];             /* "req_...": x-request-id of the answer */
-    uint64_t started_ns;          /* monotonic */
-    const char *route;            /* static: the pattern, never the path */
-    const char *error_code;       /* static; NULL: none */
-    const char *outcome;          /* static: of a chat, "stop", "client_gone", ...; NULL: none */
-    char model[REQCTX_MODEL_MAX]; /* a known one, or empty */
-    int64_t queue_ms;             /* from the request to its turn, or to the end of its patience */
+    char id[ID_SIZE];                /* "req_...": x-request-id of the answer */
+    uint64_t started_ns;             /* monotonic */
+    const char *route;               /* static: the pattern, never the path */
+    const char *error_code;          /* static; NULL: none */
+    const char *outcome;             /* static: of a chat, "stop", "client_gone", ...; NULL: none */
+    char model[REQCTX_MODEL_MAX];    /* a known one, or empty */
+    char key_name[KEY_NAME_MAX + 1]; /* of the key that was presented, or empty */
+    int64_t queue_ms; /* from the request to its turn, or to the end of its patience */
     struct turn_usage usage;
     unsigned runs; /* beside the first */
 };

@@ -5,17 +5,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct access_key;
 struct admission;
 struct config;
 struct exchanges;
+struct keyring;
 struct st_h2o_req_t;
 struct worker;
 
 /* What handlers work with; all borrowed. */
 struct routes {
     const struct config *config;
-    const struct access_key *key;
+    struct keyring *keyring;
     struct worker *worker;
     struct exchanges *exchanges;
     struct admission *admission;

@@ -13,11 +13,14 @@ struct routes;
 struct server;
 struct uv_loop_s;
 
+#define SERVER_SPARE_CONNECTIONS 16
+
 struct server_options {
     struct deadlines *deadlines; /* borrowed */
     struct routes *routes;       /* borrowed: its `draining` is ours to set */
     uint64_t read_timeout_ms;
     size_t body_max_bytes;
+    size_t connections_max; /* SERVER_SPARE_CONNECTIONS more are for probes */
 };
 
 /* The caller owns the result. */
@@ -26,7 +29,10 @@ struct server *server_new(struct uv_loop_s *loop, const struct server_options *o
 /* Listens on a literal address. 0, or a negative uv error code. */
 CHECK_RESULT int server_listen(struct server *server, const char *host, int port);
 
-/* The port in use, after server_listen. */
+/* Serves on `count` listening TCP sockets that were handed to the process, from the descriptor `first` on. The same results. */
+CHECK_RESULT int server_take_sockets(struct server *server, int first, int count);
+
+/* The port in use, after one of them. */
 int server_port(const struct server *server);
 
 /* Accepts no more, lets what runs finish for up to drain_ms, ends the rest, and calls `on_drained` once, never from

@@ -12,6 +12,10 @@ struct watch *watch_new(struct st_h2o_req_t *req, void (*on_left)(void *ctx), vo
 /* Cuts the connection in both directions; h2o then ends the request by itself. Safe on NULL. */
 void watch_cut(struct watch *watch);
 
+/* The same for one that does not read: what it has not taken is dropped, instead of staying in the kernel's memory for as long as
+ * it likes, and it learns at once. */
+void watch_reset(struct watch *watch);
+
 /* Stops watching. Memory goes later, in the close callback. Safe on NULL. */
 void watch_free(struct watch *watch);
 

@@ -16,7 +16,7 @@ HEARTBEAT_PID=
 BUILD_PACKAGES=(ca-certificates cmake gcc libc6-dev libcmocka-dev libh2o-dev libjansson-dev
     libsodium-dev libssl-dev libuv1-dev ninja-build pkg-config)
 # shellcheck disable=SC2034
-TEST_PACKAGES=(clang-format clang-tidy cppcheck git procps)
+TEST_PACKAGES=(clang-format clang-tidy cppcheck git procps valgrind)
 
 say()
 {

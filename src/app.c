@@ -5,8 +5,11 @@
 #include "admission.h"
 #include "config.h"
 #include "deadline.h"
+#include "descriptors.h"
 #include "exchange.h"
 #include "file.h"
+#include "key_command.h"
+#include "keyring.h"
 #include "launch.h"
 #include "log.h"
 #include "login_watch.h"
@@ -30,6 +33,8 @@
 #define EXIT_SOFTWARE 70
 #define EXIT_CONFIG 78
 
+#define DESCRIPTORS_OF_OUR_OWN 320 /* loop, worker, files; and connections that linger: linger.h */
+
 struct app {
     struct config *config; /* borrowed; a reload changes what is in it */
     char home[PATH_MAX];
@@ -38,8 +43,10 @@ struct app {
     uv_signal_t sigint;
     uv_signal_t sighup;
     bool stopping;
-    struct buf key_text;         /* owned: secret, wiped once it was shown */
-    struct access_key *key;      /* owned */
+    int sockets;             /* that were handed to us to listen on, from DESCRIPTORS_FIRST on */
+    uint64_t descriptors;    /* that we may have */
+    struct buf key_text;     /* owned: secret, wiped once it was shown */
+    struct keyring *keyring; /* owned */
     struct deadlines *deadlines; /* owned */
     struct model_stub *demo;     /* owned; NULL unless it is the source */
     enum launch_source source;   /* of the worker at the start */
@@ -76,6 +83,22 @@ static int prepare_home(struct app *app)
     return ok ? 0 : complain("CODEX_HOME/workspace", strerror(errno));
 }
 
+static int load_keyring(struct app *app)
+{
+    const struct config *c = app->config;
+    char *why = NULL;
+    char *path = key_command_path(c, app->home);
+    app->keyring = keyring_load(path, c->rate_rpm, c->rate_burst, &why);
+    free(path);
+    if (app->keyring == NULL) {
+        int rc = complain("PROXY_KEYS_FILE", why);
+        free(why);
+        return rc;
+    }
+    keyring_set_default(app->keyring, buf_str(&app->key_text));
+    return 0;
+}
+
 static int prepare_key(struct app *app)
 {
     const struct config *c = app->config;
@@ -93,8 +116,7 @@ static int prepare_key(struct app *app)
             return rc;
         }
     }
-    app->key = access_key_new(buf_str(&app->key_text));
-    return 0;
+    return load_keyring(app);
 }
 
 static void wipe_key(struct app *app)
@@ -238,20 +260,35 @@ static void apply_settings(struct app *app)
     const struct admission_options admission = admission_options(app);
     const struct exchange_options exchange = exchange_options(app);
     log_set_level((enum log_level)app->config->log_level);
+    keyring_set_limits(app->keyring, app->config->rate_rpm, app->config->rate_burst);
     admission_reconfigure(app->admission, &admission);
     exchanges_configure(app->exchanges, &exchange);
     recycle(app, "reload");
+}
+
+/* The last thing that can be wrong with a reload. */
+static bool reload_keys(struct app *app)
+{
+    char *why = NULL;
+    if (keyring_reload(app->keyring, &why))
+        return true;
+    fprintf(stderr, "codex-api: PROXY_KEYS_FILE: %s\n", why);
+    free(why);
+    return false;
 }
 
 static void reload(struct app *app)
 {
     struct config coming;
     int wrong = config_load(&coming, stderr);
-    if (wrong != 0) {
-        log_error("app", "reload_refused", LOG_INT("wrong_settings", wrong));
+    bool keys = wrong == 0 && reload_keys(app);
+    if (wrong != 0 || !keys) {
+        log_error("app", "reload_refused", LOG_INT("wrong_settings", wrong),
+                  LOG_BOOL("keys_refused", wrong == 0));
     } else {
         size_t changed = config_replace(app->config, &coming, on_fixed_setting, app);
-        log_info("app", "reloaded", LOG_INT("changed_settings", changed));
+        log_info("app", "reloaded", LOG_INT("changed_settings", changed),
+                 LOG_INT("keys", keyring_count(app->keyring)));
         apply_settings(app);
     }
     config_free(&coming);
@@ -282,6 +319,45 @@ static void catch_signals(struct app *app)
 
 /* ---- start ---- */
 
+/* Where a service manager says, or else where the settings say. */
+static int listen_somewhere(struct app *app)
+{
+    const struct config *c = app->config;
+    char why[96];
+    if (app->sockets > 0) {
+        int rc = server_take_sockets(app->server, DESCRIPTORS_FIRST, app->sockets);
+        log_info("app", "socket_activation", LOG_INT("sockets", app->sockets));
+        if (rc == 0)
+            return 0;
+        uv_strerror_r(rc, why, sizeof(why));
+        fprintf(stderr,
+                "codex-api: cannot serve on the %d sockets that were handed over (LISTEN_FDS): "
+                "%s; they must be listening TCP sockets, 8 at the most\n",
+                app->sockets, why);
+        return EXIT_UNAVAILABLE;
+    }
+    int rc = server_listen(app->server, c->host, (int)c->port);
+    if (rc == 0)
+        return 0;
+    uv_strerror_r(rc, why, sizeof(why));
+    fprintf(stderr, "codex-api: cannot listen on %s port %d: %s%s\n", c->host, (int)c->port, why,
+            rc == UV_EADDRINUSE ? "; is it running already? PORT sets another, 0 takes a free one"
+                                : "");
+    return EXIT_UNAVAILABLE;
+}
+
+/* A connection takes one descriptor, and a second while a chat runs or waits on it. */
+static void warn_of_few_descriptors(const struct app *app)
+{
+    const struct config *c = app->config;
+    uint64_t needed = (uint64_t)c->connections_max + SERVER_SPARE_CONNECTIONS +
+                      (uint64_t)c->max_concurrency + (uint64_t)c->queue_max +
+                      DESCRIPTORS_OF_OUR_OWN;
+    if (app->descriptors < needed)
+        log_warn("app", "few_descriptors", LOG_INT("limit", app->descriptors),
+                 LOG_INT("needed", needed), LOG_INT("max_connections", c->connections_max));
+}
+
 static int start_http_side(struct app *app)
 {
     const struct config *c = app->config;
@@ -290,7 +366,7 @@ static int start_http_side(struct app *app)
     const struct exchange_options exchange = exchange_options(app);
     app->exchanges = exchanges_new(&exchange);
     app->routes = (struct routes){ .config = c,
-                                   .key = app->key,
+                                   .keyring = app->keyring,
                                    .worker = app->worker,
                                    .exchanges = app->exchanges,
                                    .admission = app->admission };
@@ -299,17 +375,13 @@ static int start_http_side(struct app *app)
         .routes = &app->routes,
         .read_timeout_ms = (uint64_t)c->request_read_timeout_ms,
         .body_max_bytes = (size_t)c->body_max_bytes,
+        .connections_max = (size_t)c->connections_max,
     };
     app->server = server_new(&app->loop, &server);
-    int rc = server_listen(app->server, c->host, (int)c->port);
+    int rc = listen_somewhere(app);
     if (rc == 0)
-        return 0;
-    char why[96];
-    uv_strerror_r(rc, why, sizeof(why));
-    fprintf(stderr, "codex-api: cannot listen on %s port %d: %s%s\n", c->host, (int)c->port, why,
-            rc == UV_EADDRINUSE ? "; is it running already? PORT sets another, 0 takes a free one"
-                                : "");
-    return EXIT_UNAVAILABLE;
+        warn_of_few_descriptors(app);
+    return rc;
 }
 
 /* ---- what is said on stderr, for people ---- */
@@ -400,6 +472,7 @@ static int start(struct app *app)
         return rc;
     log_info("app", "started", LOG_ID("version", CODEX_API_VERSION),
              LOG_INT("port", server_port(app->server)),
+             LOG_INT("keys", keyring_count(app->keyring)),
              LOG_ID("source", launch_source_name(app->source)));
     say_listening(app);
     worker_on_change(app->worker, on_worker_change, app);
@@ -444,6 +517,9 @@ int app_run(struct config *config)
     umask(077); /* also for what the worker writes into its home */
     app->config = config;
     log_set_level((enum log_level)config->log_level);
+    app->sockets = descriptors_listening();
+    descriptors_close_on_exec();
+    app->descriptors = descriptors_raise_limit();
     int rc = prepare_home(app);
     if (rc == 0)
         rc = prepare_key(app);
@@ -451,7 +527,7 @@ int app_run(struct config *config)
         rc = run_loop(app);
     wipe_key(app);
     free(app->url);
-    access_key_free(app->key);
+    keyring_free(app->keyring);
     free(app);
     return rc;
 }

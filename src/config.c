@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "access_key.h"
+#include "rate_limit.h"
 #include "settings_file.h"
 
 #include <errno.h>
@@ -56,6 +57,13 @@ static const struct setting settings[] = {
     { "PROXY_API_KEY_FILE", TEXT, FIELD(api_key_file), NULL, 0, 0, NULL,
       "file with the bearer key, made with a random key (mode 0600) if missing; unset: "
       "CODEX_HOME/api-key" },
+    { "PROXY_KEYS_FILE", TEXT, FIELD(keys_file), NULL, 0, 0, NULL,
+      "file of named keys beside that one, changed with codex-api key; unset: CODEX_HOME/keys" },
+    { "PROXY_RATE_LIMIT_RPM", COUNT, FIELD(rate_rpm), "0", 0, RATE_RPM_MAX, NULL,
+      "chat requests a minute that each key may send, unless it has a limit of its own; 429 above. "
+      "0: no limit" },
+    { "PROXY_RATE_LIMIT_BURST", COUNT, FIELD(rate_burst), "0", 0, RATE_RPM_MAX, NULL,
+      "how many of them may come at once; 0: all of a minute" },
     { "CODEX_BIN", TEXT, FIELD(codex_bin), "codex", 0, 0, NULL,
       "the native codex binary to run as the worker" },
     { "CODEX_HOME", TEXT, FIELD(codex_home), ".codex-api", 0, 0, NULL,
@@ -139,6 +147,8 @@ static const struct setting settings[] = {
       "a stream silent for this long gets a comment line; 0: never" },
     { "MAX_BODY_BYTES", BYTES, FIELD(body_max_bytes), "16777216", KIB, BODY_LIMIT_MAX, NULL,
       "largest request body; 413 above" },
+    { "MAX_CONNECTIONS", COUNT, FIELD(connections_max), "4096", 1, 100000, NULL,
+      "connections at once; more are refused with 503, but for a few that serve probes" },
     { "REQUEST_READ_TIMEOUT_MS", MILLIS, FIELD(request_read_timeout_ms), "60000", 100, HOUR, NULL,
       "time to send a request's head and body, and idle time of a kept-alive connection" },
     { "WRITE_STALL_MS", MILLIS, FIELD(write_stall_ms), "30000", 10, HOUR, NULL,
@@ -322,12 +332,13 @@ void config_free(struct config *c)
 
 /* What was bound, sized or started by them stays as it is until the next start. */
 static const char *const fixed_names[] = {
-    "SETTINGS_FILE",  "PORT",
-    "PROXY_HOST",     "PROXY_API_KEY",
-    "CODEX_HOME",     "DEMO_MODEL",
-    "MAX_BODY_BYTES", "REQUEST_READ_TIMEOUT_MS",
-    "STARTUP_HINT",   "PROXY_API_KEY_FILE",
-    "AUTH_POLL_MS",
+    "SETTINGS_FILE",   "PORT",
+    "PROXY_HOST",      "PROXY_API_KEY",
+    "CODEX_HOME",      "DEMO_MODEL",
+    "MAX_BODY_BYTES",  "REQUEST_READ_TIMEOUT_MS",
+    "STARTUP_HINT",    "PROXY_API_KEY_FILE",
+    "AUTH_POLL_MS",    "PROXY_KEYS_FILE",
+    "MAX_CONNECTIONS",
 };
 
 static bool is_fixed(const struct setting *s)

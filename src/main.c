@@ -3,11 +3,15 @@
 #include "chat_request.h"
 #include "config.h"
 #include "json.h"
+#include "key_command.h"
+#include "mem.h"
 #include "sentinel.h"
 
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 #define EXIT_USAGE 64
 #define EXIT_CONFIG 78
@@ -19,6 +23,9 @@ static void print_help(FILE *out)
         ": an OpenAI-compatible endpoint in front of codex app-server\n"
         "\n"
         "usage: codex-api [--help | --version | --check-config | --fields]\n"
+        "       codex-api key add NAME [--rpm N] [--burst N]\n"
+        "       codex-api key list\n"
+        "       codex-api key remove NAME\n"
         "\n"
         "Without an option it serves until SIGTERM or SIGINT, then finishes what is in flight and "
         "exits 0.\n"
@@ -26,6 +33,11 @@ static void print_help(FILE *out)
         "fresh worker.\n"
         "  --fields        prints how each field of a chat completion request is treated\n"
         "  --check-config  checks the settings and exits: 0, or 78 with a line for each wrong one\n"
+        "  key add         prints a new key of that name, once; with a rate of its own: --rpm "
+        "requests a\n"
+        "                  minute (0: no limit), of which --burst may come at once\n"
+        "  key list        prints the names and their rates\n"
+        "  key remove      the key of that name opens no more\n"
         "\n",
         out);
     config_help(out);
@@ -42,18 +54,31 @@ static int serve_or_check(bool check_only)
     return rc;
 }
 
+static int change_keys(int argc, char **argv)
+{
+    struct config config;
+    int rc = EXIT_CONFIG;
+    if (config_load(&config, stderr) == 0)
+        rc = key_command(&config, argc, argv, stdout, stderr);
+    config_free(&config);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     const char *option = argc == 2 ? argv[1] : NULL;
     if (argc == 1 && strcmp(argv[0], SENTINEL_NAME) == 0) /* started so by ourselves alone */
         return sentinel_main();
     json_setup();
+    uv_replace_allocator(xmalloc, xrealloc, xcalloc, free); /* it would abort without a word */
     if (sodium_init() < 0) {
         fputs("codex-api: libsodium cannot be initialised\n", stderr);
         return 70;
     }
-    if (argc == 1)
+    if (argc <= 1)
         return serve_or_check(false);
+    if (strcmp(argv[1], "key") == 0)
+        return change_keys(argc - 1, argv + 1);
     if (option != NULL && strcmp(option, "--check-config") == 0)
         return serve_or_check(true);
     if (option != NULL && strcmp(option, "--version") == 0) {

@@ -57,6 +57,14 @@ static bool take_line(struct settings_file *file, char *line, unsigned number)
     return true;
 }
 
+/* It may hold keys. */
+static void wipe(struct buf *text)
+{
+    if (text->data != NULL)
+        sodium_memzero(text->data, text->cap);
+    buf_free(text);
+}
+
 int settings_file_read(struct settings_file *ret, const char *path, FILE *complaints)
 {
     struct buf text = BUF_INIT;
@@ -65,9 +73,14 @@ int settings_file_read(struct settings_file *ret, const char *path, FILE *compla
     *ret = (struct settings_file){ NULL, 0 };
     if (!file_read(path, &text, SETTINGS_FILE_MAX)) {
         fprintf(complaints, "SETTINGS_FILE: cannot read %s: %s\n", path, strerror(errno));
+        wipe(&text);
         return 1;
     }
-    (void)buf_str(&text);
+    if (memchr(buf_str(&text), '\0', text.len) != NULL) { /* no line after it would be seen */
+        fprintf(complaints, "SETTINGS_FILE: %s is not a text\n", path);
+        wipe(&text);
+        return 1;
+    }
     char *next = text.data;
     while (next != NULL) {
         char *line = strsep(&next, "\n");
@@ -77,8 +90,7 @@ int settings_file_read(struct settings_file *ret, const char *path, FILE *compla
         fprintf(complaints, "SETTINGS_FILE: line %u of %s is not NAME=value\n", number, path);
         wrong++;
     }
-    sodium_memzero(text.data, text.cap); /* it may hold keys */
-    buf_free(&text);
+    wipe(&text);
     return wrong;
 }
 

@@ -5,7 +5,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Length of the longest start of `text` that is at most `len` bytes and cuts no character. */
@@ -28,16 +27,14 @@ static void copy_cut(char *ret, size_t size, const char *text)
 void api_error_set(struct api_error *ret, int status, const char *type, const char *code,
                    const char *param, const char *format, ...)
 {
+    char message[API_ERROR_MESSAGE_MAX + 1]; /* one more, to see where it would be cut */
     va_list args;
     va_start(args, format);
-    char *message = NULL;
-    int len = vasprintf(&message, format, args);
+    vsnprintf(message, sizeof(message), format, args);
     va_end(args);
     *ret = (struct api_error){ .status = status, .type = type, .code = code };
     copy_cut(ret->param, sizeof(ret->param), param != NULL ? param : "");
-    copy_cut(ret->message, sizeof(ret->message), len >= 0 ? message : "");
-    if (len >= 0)
-        free(message);
+    copy_cut(ret->message, sizeof(ret->message), message);
 }
 
 void api_error_place(char ret[API_ERROR_PARAM_MAX], const char *format, ...)

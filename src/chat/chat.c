@@ -309,7 +309,7 @@ static void on_text(void *owner, const char *text, size_t len)
         frame_gathered(ch, &ch->reasoning, "reasoning_content");
     size_t before = ch->content.len;
     bool stopped = stop_take(&ch->stop, text, len, &ch->content);
-    if (c->stream)
+    if (c->stream && ch->content.len != before)
         buf_append(&ch->said, ch->content.data + before, ch->content.len - before);
     if (ch->content.len != before)
         begin_stream(c);
@@ -360,7 +360,7 @@ static void release_held(struct choice *ch)
     if (ch->chat->stream && ch->stop.held.len != 0)
         frame_gathered(ch, &ch->reasoning, "reasoning_content");
     stop_end(&ch->stop, &ch->content);
-    if (ch->chat->stream)
+    if (ch->chat->stream && ch->content.len != before)
         buf_append(&ch->said, ch->content.data + before, ch->content.len - before);
 }
 

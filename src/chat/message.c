@@ -20,6 +20,12 @@ static bool wrong(struct api_error *e, const char *code, const char *place, cons
     return false;
 }
 
+/* What the message says under that name, if it is the assistant's: of others it means nothing, and is not even looked at. */
+static json_t *of_assistant(const json_t *message, const char *name)
+{
+    return is(json_str_at(message, "role"), "assistant") ? json_object_get(message, name) : NULL;
+}
+
 /* ---- content ---- */
 
 /* Whether the data begins as an image does. The worker would put a text in the place of anything else. */
@@ -222,7 +228,7 @@ static size_t answers_to(const json_t *messages, size_t i, const char *id)
 
 static bool check_answers(const json_t *messages, size_t i, struct api_error *e)
 {
-    const json_t *calls = json_object_get(json_array_get(messages, i), "tool_calls");
+    const json_t *calls = of_assistant(json_array_get(messages, i), "tool_calls");
     char at[API_ERROR_PARAM_MAX];
     api_error_place(at, "messages.[%zu].role", i + 1);
     for (size_t j = 0; j < json_array_size(calls); j++) {
@@ -239,7 +245,7 @@ static bool check_answers(const json_t *messages, size_t i, struct api_error *e)
 /* The worker would make up the result of a call that has none. */
 static bool check_function_answer(const json_t *messages, size_t i, struct api_error *e)
 {
-    const json_t *call = json_object_get(json_array_get(messages, i), "function_call");
+    const json_t *call = of_assistant(json_array_get(messages, i), "function_call");
     char at[API_ERROR_PARAM_MAX];
     if (!json_is_object(call) ||
         is(json_str_at(json_array_get(messages, i + 1), "role"), "function"))
@@ -267,7 +273,7 @@ static bool check_order(const json_t *messages, size_t i, const json_t *calls, s
     }
     if (is(role, "function") &&
         (i == 0 ||
-         !json_is_object(json_object_get(json_array_get(messages, i - 1), "function_call")))) {
+         !json_is_object(of_assistant(json_array_get(messages, i - 1), "function_call")))) {
         api_error_bad(e, NULL, at,
                       "messages with role 'function' must be a response to a preceding message "
                       "with 'function_call'.");
@@ -295,7 +301,7 @@ bool messages_check(const json_t *messages, struct api_error *e)
     for (size_t i = 0; i < count; i++) {
         const json_t *message = json_array_get(messages, i);
         if (!is(json_str_at(message, "role"), "tool"))
-            calls = json_object_get(message, "tool_calls");
+            calls = of_assistant(message, "tool_calls");
         if (!check_order(messages, i, calls, e))
             return false;
     }
@@ -381,8 +387,8 @@ static void make_id(char ret[MADE_ID_SIZE], size_t place)
 
 static void append_calls(json_t *items, const json_t *message, size_t place)
 {
-    const json_t *calls = json_object_get(message, "tool_calls");
-    const json_t *function = json_object_get(message, "function_call");
+    const json_t *calls = of_assistant(message, "tool_calls");
+    const json_t *function = of_assistant(message, "function_call");
     char id[MADE_ID_SIZE];
     for (size_t i = 0; i < json_array_size(calls); i++) {
         const json_t *call = json_array_get(calls, i);

@@ -1,4 +1,4 @@
-/* The key that clients must present. */
+/* The text of keys that clients present: random ones, and the one in a file. */
 #include "access_key.h"
 
 #include "file.h"
@@ -11,43 +11,6 @@
 
 #define RANDOM_LEN 40 /* letters and digits: 238 bits */
 
-struct access_key {
-    unsigned char salt[crypto_generichash_KEYBYTES];
-    unsigned char hash[crypto_generichash_BYTES];
-};
-
-static void hash_key(const struct access_key *key, const char *text, size_t len,
-                     unsigned char ret[crypto_generichash_BYTES])
-{
-    crypto_generichash(ret, crypto_generichash_BYTES, (const unsigned char *)text, len, key->salt,
-                       sizeof(key->salt));
-}
-
-struct access_key *access_key_new(const char *text)
-{
-    struct access_key *key = xmalloc(sizeof(*key));
-    randombytes_buf(key->salt, sizeof(key->salt));
-    hash_key(key, text, strlen(text), key->hash);
-    return key;
-}
-
-void access_key_free(struct access_key *key)
-{
-    if (key == NULL)
-        return;
-    sodium_memzero(key, sizeof(*key));
-    free(key);
-}
-
-bool access_key_matches(const struct access_key *key, const char *presented, size_t len)
-{
-    unsigned char hash[crypto_generichash_BYTES];
-    if (len > ACCESS_KEY_MAX)
-        return false;
-    hash_key(key, presented, len, hash);
-    return sodium_memcmp(hash, key->hash, sizeof(hash)) == 0;
-}
-
 static bool usable(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++)
@@ -56,13 +19,19 @@ static bool usable(const char *text, size_t len)
     return len >= ACCESS_KEY_MIN && len <= ACCESS_KEY_MAX;
 }
 
-static bool make_file(const char *path, struct buf *ret)
+void access_key_make(struct buf *ret)
 {
     char random[RANDOM_LEN + 1];
+    buf_reserve(ret, RANDOM_LEN + 32); /* it moves no more, and can be wiped */
     id_random_text(random, RANDOM_LEN);
     buf_puts(ret, "sk-codex-api-");
     buf_puts(ret, random);
     sodium_memzero(random, sizeof(random));
+}
+
+static bool make_file(const char *path, struct buf *ret)
+{
+    access_key_make(ret);
     size_t len = ret->len;
     buf_putc(ret, '\n');
     bool ok = file_replace(path, ret->data, ret->len);

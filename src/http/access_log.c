@@ -37,6 +37,7 @@ static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
            LOG_ID("route", rc != NULL ? rc->route : "rejected"),
            LOG_ID("method", method_name(req->input.method)), LOG_INT("status", req->res.status),
            LOG_ID("model", rc != NULL && rc->model[0] != '\0' ? rc->model : NULL),
+           LOG_ID("key", rc != NULL && rc->key_name[0] != '\0' ? rc->key_name : NULL),
            LOG_INT("latency_ms", rc != NULL ? reqctx_elapsed_ms(rc) : 0),
            LOG_INT("queue_ms", rc != NULL ? rc->queue_ms : 0),
            LOG_INT("runs_again", rc != NULL ? rc->runs : 0),

@@ -34,7 +34,8 @@ bool cors_allow(h2o_req_t *req, const char *origins)
     reply_header(req, "vary", "origin");
     reply_header(req, "access-control-expose-headers",
                  "x-request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, "
-                 "x-codex-api-ignored, x-codex-api-emulated");
+                 "x-codex-api-ignored, x-codex-api-emulated, x-ratelimit-limit-requests, "
+                 "x-ratelimit-remaining-requests, x-ratelimit-reset-requests");
     return true;
 }
 

@@ -19,6 +19,9 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#define PIECE_MAX_BYTES                                                                            \
+    65536 /* of one write: a client that takes less than that for too long is cut off */
+
 struct exchanges {
     struct exchange_options options;
     LIST_HEAD(, exchange) list; /* linked: each lives in its request's pool */
@@ -35,6 +38,8 @@ struct exchange {
     struct ticket ticket;
     struct watch *watch; /* owned; frees itself in its close callback */
     struct buf sending;  /* owned: in flight, must stay put until h2o asks for more */
+    size_t handed;       /* bytes of it that h2o was given */
+    bool ends;           /* nothing comes after it */
     struct deadline keepalive;
     struct deadline stall;
     bool stream;
@@ -144,6 +149,7 @@ static void cut_off(struct exchange *x, const char *why)
 {
     log_warn("http", "client_cut_off", LOG_ID("request_id", x->rc->id), LOG_ID("reason", why));
     x->rc->outcome = why; /* also when the last write is the one that hangs */
+    watch_reset(x->watch);
     abandon(x, why);
 }
 
@@ -200,6 +206,27 @@ static void arm_keepalive(struct exchange *x)
         deadline_set(o->deadlines, &x->keepalive, o->keepalive_ms, on_keepalive);
 }
 
+/* More to send, or the end. */
+static bool refill(struct exchange *x)
+{
+    buf_clear(&x->sending);
+    x->handed = 0;
+    chat_pull(x->chat, &x->sending);
+    x->ends = chat_state(x->chat) == CHAT_ENDED;
+    return x->sending.len != 0 || x->ends; /* an empty send in progress would spin in h2o */
+}
+
+/* The next piece for h2o. A client that has taken one is not stalled, however much is left. */
+static h2o_iovec_t next_piece(struct exchange *x)
+{
+    size_t len = x->sending.len - x->handed;
+    if (len > PIECE_MAX_BYTES)
+        len = PIECE_MAX_BYTES;
+    h2o_iovec_t piece = h2o_iovec_init(x->sending.data + x->handed, len);
+    x->handed += len;
+    return piece;
+}
+
 /* The only caller of h2o_send while all is well. May free x: nothing follows the call. */
 static void flush(struct exchange *x)
 {
@@ -209,13 +236,12 @@ static void flush(struct exchange *x)
         answer_error(x);
         return;
     }
-    bool last = chat_state(x->chat) == CHAT_ENDED;
-    buf_clear(&x->sending);
-    chat_pull(x->chat, &x->sending);
-    if (x->sending.len == 0 && !last)
-        return; /* an empty send in progress would spin in h2o */
+    if (x->handed == x->sending.len && !refill(x))
+        return;
     if (!x->started)
         start_response(x);
+    h2o_iovec_t piece = next_piece(x);
+    bool last = x->ends && x->handed == x->sending.len;
     x->inflight = true;
     deadline_set(x->all->options.deadlines, &x->stall, x->all->options.write_stall_ms, on_stall);
     if (last) {
@@ -225,8 +251,8 @@ static void flush(struct exchange *x)
     } else {
         arm_keepalive(x);
     }
-    h2o_iovec_t v = h2o_iovec_init(x->sending.data, x->sending.len);
-    h2o_send(x->req, &v, v.len != 0, last ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
+    h2o_send(x->req, &piece, piece.len != 0,
+             last ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 
 static void on_proceed(h2o_generator_t *self, h2o_req_t *req)
@@ -284,26 +310,35 @@ static void refuse(struct exchange *x, const struct api_error *error)
     reply_error(x->req, error);
 }
 
+static void no_worker(const struct exchange *x, struct api_error *ret)
+{
+    api_error_set(ret, 503, "server_error", "worker_not_ready", NULL, "The worker is not ready.");
+    ret->retry_after_s = admission_retry_after_s(x->all->options.admission);
+}
+
 static void refuse_no_worker(struct exchange *x)
 {
     struct api_error error;
-    api_error_set(&error, 503, "server_error", "worker_not_ready", NULL,
-                  "The worker is not ready.");
-    error.retry_after_s = admission_retry_after_s(x->all->options.admission);
+    no_worker(x, &error);
     refuse(x, &error);
+}
+
+static void no_room(const struct exchange *x, struct api_error *ret)
+{
+    if (!admission_is_open(x->all->options.admission)) {
+        no_worker(x, ret);
+        return;
+    }
+    api_error_set(ret, 429, "requests", "proxy_queue_full", NULL,
+                  "This endpoint is busy: all of its turns are taken, and no more requests may "
+                  "wait for one.");
+    ret->retry_after_s = admission_retry_after_s(x->all->options.admission);
 }
 
 static void refuse_full(struct exchange *x)
 {
     struct api_error error;
-    if (!admission_is_open(x->all->options.admission)) {
-        refuse_no_worker(x);
-        return;
-    }
-    api_error_set(&error, 429, "requests", "proxy_queue_full", NULL,
-                  "This endpoint is busy: all of its turns are taken, and no more requests may "
-                  "wait for one.");
-    error.retry_after_s = admission_retry_after_s(x->all->options.admission);
+    no_room(x, &error);
     refuse(x, &error);
 }
 
@@ -341,7 +376,16 @@ static void on_expired(struct ticket *ticket)
     chat_abort(x->chat, &error);
 }
 
-static const struct ticket_events ticket_events = { on_admitted, on_expired };
+static void on_displaced(struct ticket *ticket)
+{
+    struct exchange *x = ticket_owner(ticket, struct exchange, ticket);
+    struct api_error error;
+    x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    no_room(x, &error);
+    chat_abort(x->chat, &error);
+}
+
+static const struct ticket_events ticket_events = { on_admitted, on_expired, on_displaced };
 
 /* ---- public ---- */
 

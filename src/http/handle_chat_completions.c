@@ -5,6 +5,7 @@
 #include "config.h"
 #include "conversation.h"
 #include "exchange.h"
+#include "keyring.h"
 #include "message.h"
 #include "models.h"
 #include "plan.h"
@@ -17,8 +18,7 @@
 #include <stdio.h>
 
 #define FINGERPRINT_MAX 96
-#define LEFTOVERS_MAX 64    /* turns whose client has left, beside those that run */
-#define PRINCIPAL "default" /* whose conversations they are: one key, one principal */
+#define LEFTOVERS_MAX 64 /* turns whose client has left, beside those that run */
 
 static bool is_json(h2o_iovec_t type)
 {
@@ -26,6 +26,34 @@ static bool is_json(h2o_iovec_t type)
     size_t len = sizeof(json) - 1;
     return type.len >= len && h2o_lcstris(type.base, len, json, len) &&
            (type.len == len || type.base[len] == ';' || type.base[len] == ' ');
+}
+
+static void add_number(h2o_req_t *req, const char *header, int64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%lld", (long long)value);
+    reply_header(req, header, text);
+}
+
+/* Every request of a key counts, whatever comes of it, and its answer says how many are left. */
+static bool check_rate(const struct routes *routes, h2o_req_t *req, const struct reqctx *rc,
+                       struct api_error *error)
+{
+    struct rate_state rate;
+    char reset[RATE_DURATION_SIZE];
+    keyring_take(routes->keyring, rc->key_name, clock_mono_ms(), &rate);
+    if (!rate.limited)
+        return true;
+    rate_limit_duration(rate.reset_ms, reset);
+    add_number(req, "x-ratelimit-limit-requests", rate.limit);
+    add_number(req, "x-ratelimit-remaining-requests", rate.remaining);
+    reply_header(req, "x-ratelimit-reset-requests", reset);
+    if (rate.allowed)
+        return true;
+    api_error_set(error, 429, "requests", "rate_limit_exceeded", NULL,
+                  "Rate limit reached for requests of this API key.");
+    error->retry_after_s = (rate.retry_ms + 999) / 1000;
+    return false;
 }
 
 /* Clients that name no type mean JSON. */
@@ -151,8 +179,8 @@ static void run(struct routes *routes, h2o_req_t *req, struct reqctx *rc,
         .completion_max_bytes = (size_t)routes->config->completion_max_bytes,
         .runs_again = worker_pure_chat(routes->worker),
     };
-    exchange_run(routes->exchanges, req, &options, PRINCIPAL, &plan,
-                 conversation_new(PRINCIPAL, &plan));
+    exchange_run(routes->exchanges, req, &options, rc->key_name, &plan,
+                 conversation_new(rc->key_name, &plan));
 }
 
 void handle_chat_completions(struct routes *routes, h2o_req_t *req)
@@ -161,7 +189,7 @@ void handle_chat_completions(struct routes *routes, h2o_req_t *req)
     struct api_error error;
     struct chat_request request = { .root = NULL };
     struct plan_options plan = { .summary = config_summary_name(routes->config) };
-    bool ok = check_media(req, &error) &&
+    bool ok = check_rate(routes, req, rc, &error) && check_media(req, &error) &&
               chat_request_parse(&request, req->entity.base, req->entity.len, &error) &&
               check_ready(routes, &error) && check_model(routes, &request, &plan, &error) &&
               check_leftovers(routes, &error) && check_input(routes, &error);

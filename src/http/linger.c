@@ -18,6 +18,8 @@ struct lingering {
     size_t left_bytes;
 };
 
+static unsigned lingering_count;
+
 static void on_closed(uv_handle_t *handle)
 {
     struct lingering *l = handle->data;
@@ -25,6 +27,7 @@ static void on_closed(uv_handle_t *handle)
         return;
     close(l->fd);
     free(l);
+    lingering_count--;
 }
 
 static void end(struct lingering *l)
@@ -54,23 +57,30 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         l->left_bytes -= (size_t)n;
 }
 
-void linger_start(h2o_req_t *req)
+void linger_on(uv_loop_t *loop, int connection)
 {
-    h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
-    int fd = socket != NULL ? fcntl(h2o_socket_get_fd(socket), F_DUPFD_CLOEXEC, 0) : -1;
+    int fd = lingering_count < LINGER_COUNT_MAX ? fcntl(connection, F_DUPFD_CLOEXEC, 0) : -1;
     if (fd < 0)
         return;
     struct lingering *l = xcalloc(1, sizeof(*l));
     l->fd = fd;
     l->left_bytes = LINGER_BYTES_MAX;
-    if (uv_poll_init(req->conn->ctx->loop, &l->poll, fd) != 0) {
+    if (uv_poll_init(loop, &l->poll, fd) != 0) {
         close(fd);
         free(l);
         return;
     }
-    uv_timer_init(req->conn->ctx->loop, &l->timer);
+    lingering_count++;
+    uv_timer_init(loop, &l->timer);
     l->open_handles = 2;
     l->poll.data = l->timer.data = l;
     uv_timer_start(&l->timer, on_timer, LINGER_MS, 0);
     uv_poll_start(&l->poll, UV_READABLE, on_readable);
+}
+
+void linger_start(h2o_req_t *req)
+{
+    h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
+    if (socket != NULL)
+        linger_on(req->conn->ctx->loop, h2o_socket_get_fd(socket));
 }

@@ -8,6 +8,7 @@
 
 #include <h2o.h>
 #include <stdio.h>
+#include <time.h>
 
 static const char *reason_of(int status)
 {
@@ -23,9 +24,11 @@ static const char *reason_of(int status)
         { 405, "Method Not Allowed" },
         { 408, "Request Timeout" },
         { 413, "Payload Too Large" },
+        { 414, "URI Too Long" },
         { 415, "Unsupported Media Type" },
         { 417, "Expectation Failed" },
         { 429, "Too Many Requests" },
+        { 431, "Request Header Fields Too Large" },
         { 499, "Client Closed Request" },
         { 500, "Internal Server Error" },
         { 502, "Bad Gateway" },
@@ -89,6 +92,25 @@ void reply_error(h2o_req_t *req, const struct api_error *error)
     if (error->status == 401)
         reply_header(req, "www-authenticate", "Bearer");
     send_body(req, error->status, &body);
+}
+
+void reply_write_raw(struct buf *out, const struct api_error *error, const char *request_id)
+{
+    char date[H2O_TIMESTR_RFC1123_LEN + 1] = "";
+    struct buf body = BUF_INIT;
+    struct tm utc;
+    time_t now = time(NULL);
+    gmtime_r(&now, &utc);
+    h2o_time2str_rfc1123(date, &utc);
+    api_error_write(error, &body);
+    buf_printf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\nContent-Length: %zu\r\n",
+               error->status, reason_of(error->status), date, body.len);
+    buf_printf(out, "content-type: application/json\r\nx-request-id: %s\r\n", request_id);
+    if (error->retry_after_s > 0)
+        buf_printf(out, "retry-after: %lld\r\n", (long long)error->retry_after_s);
+    buf_puts(out, "\r\n");
+    buf_append(out, body.data, body.len);
+    buf_free(&body);
 }
 
 /* ---- what h2o itself answers ---- */

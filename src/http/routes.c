@@ -1,15 +1,17 @@
 /* The routes of the HTTP surface, and the guards before them. */
 #include "routes.h"
 
-#include "access_key.h"
 #include "api_error.h"
 #include "config.h"
+#include "conn.h"
 #include "cors.h"
+#include "keyring.h"
 #include "log.h"
 #include "reply.h"
 #include "reqctx.h"
 
 #include <h2o.h>
+#include <stdio.h>
 
 struct route {
     const char *method;
@@ -71,6 +73,19 @@ static void fail(h2o_req_t *req, struct reqctx *rc, const struct api_error *erro
 
 /* ---- guards: each answers and returns false, or lets the request pass ---- */
 
+/* CONNECT names a host instead of a path, and is no method of any. */
+static bool guard_connect(h2o_req_t *req, struct reqctx *rc, const struct route *route)
+{
+    struct api_error error;
+    if (route != NULL || !h2o_memis(req->method.base, req->method.len, H2O_STRLIT("CONNECT")))
+        return true;
+    reply_header(req, "allow", "GET, HEAD, POST");
+    api_error_set(&error, 405, "invalid_request_error", "method_not_supported", NULL,
+                  "Not allowed: this endpoint is no proxy.");
+    fail(req, rc, &error);
+    return false;
+}
+
 static bool guard_path(h2o_req_t *req, struct reqctx *rc, const struct route *route)
 {
     struct api_error error;
@@ -78,6 +93,19 @@ static bool guard_path(h2o_req_t *req, struct reqctx *rc, const struct route *ro
         return true;
     api_error_set(&error, 404, "invalid_request_error", "unknown_url", NULL,
                   "Unknown URL: this endpoint serves no such path.");
+    fail(req, rc, &error);
+    return false;
+}
+
+/* A connection beyond the cap is there for probes. */
+static bool guard_room(h2o_req_t *req, struct reqctx *rc, const struct route *route)
+{
+    struct api_error error;
+    if (!route->guarded || !conn_is_spare(req))
+        return true;
+    api_error_set(&error, 503, "server_error", "server_overloaded", NULL,
+                  "Too many connections are open; please try again.");
+    error.retry_after_s = 1;
     fail(req, rc, &error);
     return false;
 }
@@ -132,8 +160,12 @@ static bool guard_key(const struct routes *routes, h2o_req_t *req, struct reqctx
     if (!route->guarded)
         return true;
     h2o_iovec_t token = bearer_token(req);
-    if (token.base != NULL && access_key_matches(routes->key, token.base, token.len))
+    const char *name =
+        token.base != NULL ? keyring_find(routes->keyring, token.base, token.len) : NULL;
+    if (name != NULL) {
+        snprintf(rc->key_name, sizeof(rc->key_name), "%s", name);
         return true;
+    }
     if (token.base == NULL)
         api_error_set(&error, 401, "invalid_request_error", NULL, NULL,
                       "You didn't provide an API key: send it as one 'Authorization: Bearer' "
@@ -154,7 +186,8 @@ void routes_dispatch(struct routes *routes, h2o_req_t *req)
         rc->route = route->name;
     log_debug("http", "ingress", LOG_ID("request_id", rc->id), LOG_ID("route", rc->route),
               LOG_INT("bytes", req->entity.len));
-    if (guard_origin(routes, req, route) && guard_path(req, rc, route) &&
+    if (guard_origin(routes, req, route) && guard_connect(req, rc, route) &&
+        guard_path(req, rc, route) && guard_room(req, rc, route) &&
         guard_method(req, rc, route, exact) && guard_key(routes, req, rc, route))
         route->handle(routes, req);
 }

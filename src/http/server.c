@@ -3,18 +3,22 @@
 
 #include "access_log.h"
 #include "config.h"
+#include "conn.h"
 #include "deadline.h"
 #include "exchange.h"
+#include "linger.h"
+#include "listener.h"
 #include "log.h"
 #include "reply.h"
+#include "reqctx.h"
 #include "routes.h"
 
 #include <h2o.h>
 #include <h2o/http1.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/socket.h>
 
-#define BACKLOG 1024
 #define DRAIN_TICK_MS                                                                              \
     50 /* h2o does not tell when an answer ends: idle connections are looked for */
 
@@ -24,8 +28,8 @@ struct server {
     h2o_globalconf_t config;
     h2o_context_t context;
     h2o_accept_ctx_t accept;
-    uv_tcp_t *listener; /* owned; NULL once closed; frees itself in its close callback */
-    size_t connections;
+    struct listener *listener; /* owned */
+    struct conns *conns;       /* owned */
     struct deadline drain_deadline;
     bool draining;
     uint64_t drain_until_ms; /* loop time */
@@ -41,49 +45,85 @@ struct handler {
 
 /* ---- connections ---- */
 
-static void free_handle(uv_handle_t *handle)
-{
-    free(handle);
-}
-
 static void on_drain_deadline(struct deadline *d);
 
-static void on_connection_closed(void *data)
+static void on_connection_closed(void *ctx)
 {
-    struct server *server = data;
-    server->connections--;
-    if (server->draining && server->connections == 0)
+    struct server *server = ctx;
+    if (server->draining && conns_count(server->conns) == 0)
         deadline_set(server->options.deadlines, &server->drain_deadline, 0, on_drain_deadline);
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+/* Beyond the cap a few are let in for probes: an endpoint that is full is not one that is dead. */
+static enum listener_room find_room(void *ctx)
 {
-    struct server *server = listener->data;
-    if (status != 0) {
-        log_warn("http", "accept_failed", LOG_INT("error", status));
-        return;
-    }
-    uv_tcp_t *tcp = xmalloc(sizeof(*tcp));
-    uv_tcp_init(server->loop, tcp);
-    if (uv_accept(listener, (uv_stream_t *)tcp) != 0) {
-        uv_close((uv_handle_t *)tcp, free_handle);
-        return;
-    }
-    uv_tcp_nodelay(tcp, 1);
-    h2o_socket_t *socket = h2o_uv_socket_create((uv_stream_t *)tcp, free_handle);
-    socket->on_close.cb = on_connection_closed;
-    socket->on_close.data = server;
-    server->connections++;
-    h2o_accept(&server->accept, socket);
+    const struct server *server = ctx;
+    size_t count = conns_count(server->conns);
+    if (count < server->options.connections_max)
+        return LISTENER_ROOM;
+    return count < server->options.connections_max + SERVER_SPARE_CONNECTIONS ? LISTENER_SPARE
+                                                                              : LISTENER_FULL;
+}
+
+static void on_socket(void *ctx, int fd, bool spare)
+{
+    struct server *server = ctx;
+    conns_add(server->conns, fd, spare);
 }
 
 /* ---- configuration of h2o ---- */
 
+/* What comes after scheme and authority of a target in absolute form; a base of NULL for any other. */
+static h2o_iovec_t after_authority(h2o_iovec_t target)
+{
+    static const char *const schemes[] = { "http://", "https://" };
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        size_t at = strlen(schemes[i]);
+        if (target.len <= at || strncasecmp(target.base, schemes[i], at) != 0)
+            continue;
+        size_t start = at;
+        while (at < target.len && target.base[at] != '/' && target.base[at] != '?')
+            at++;
+        if (at != start)
+            return h2o_iovec_init(target.base + at, target.len - at);
+    }
+    return h2o_iovec_init(NULL, 0);
+}
+
+/* h2o takes a target in absolute form for a path. Its host is not looked at: we serve all under one name. */
+static void strip_authority(h2o_req_t *req)
+{
+    h2o_iovec_t path = after_authority(req->path);
+    if (path.base == NULL)
+        return;
+    req->path = path;
+    req->norm_indexes = NULL;
+    req->path_normalized =
+        h2o_url_normalize_path(&req->pool, path.base, path.len, &req->query_at, &req->norm_indexes);
+}
+
+static void refuse_head(h2o_req_t *req, enum head_fault fault)
+{
+    struct api_error error;
+    struct reqctx *rc = reqctx_attach(req);
+    conn_describe_fault(fault, &error);
+    rc->route = "rejected";
+    rc->error_code = head_fault_name(fault);
+    linger_start(req);
+    reply_error(req, &error);
+}
+
 static int on_request(h2o_handler_t *self, h2o_req_t *req)
 {
     struct server *server = ((struct handler *)(void *)self)->server;
+    enum head_fault fault = conn_request_fault(req);
     if (server->draining)
         req->http1_is_persistent = 0;
+    if (fault != HEAD_FINE) {
+        refuse_head(req, fault);
+        return 0;
+    }
+    strip_authority(req);
     routes_dispatch(server->options.routes, req);
     return 0;
 }
@@ -104,12 +144,14 @@ static void configure(struct server *server)
     h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
     path->error_log.emit_request_errors = 0; /* would be raw text on stderr */
     access_log_register(path);
+    conns_register(path);
     struct handler *handler =
         (struct handler *)(void *)h2o_create_handler(path, sizeof(struct handler));
     handler->super.on_req = on_request;
     handler->server = server;
     host->fallback_path.error_log.emit_request_errors = 0;
     access_log_register(&host->fallback_path);
+    conns_register(&host->fallback_path);
     reply_wrap_core_errors(&host->fallback_path, server->options.routes->config->cors_origins);
 }
 
@@ -122,6 +164,23 @@ struct server *server_new(uv_loop_t *loop, const struct server_options *options)
     h2o_context_init(&server->context, loop, &server->config);
     server->accept.ctx = &server->context;
     server->accept.hosts = server->config.hosts;
+    const struct conns_options conns = {
+        .loop = loop,
+        .deadlines = options->deadlines,
+        .accept = &server->accept,
+        .read_timeout_ms = options->read_timeout_ms,
+        .on_closed = on_connection_closed,
+        .ctx = server,
+    };
+    server->conns = conns_new(&conns);
+    const struct listener_options listener = {
+        .loop = loop,
+        .deadlines = options->deadlines,
+        .room = find_room,
+        .on_socket = on_socket,
+        .ctx = server,
+    };
+    server->listener = listener_new(&listener);
     return server;
 }
 
@@ -138,62 +197,36 @@ int server_listen(struct server *server, const char *host, int port)
     int rc = parse_address(host, port, &address);
     if (rc != 0)
         return rc;
-    uv_tcp_t *listener = xmalloc(sizeof(*listener));
-    uv_tcp_init(server->loop, listener);
-    listener->data = server;
-    rc = uv_tcp_bind(listener, (struct sockaddr *)&address, 0);
-    if (rc == 0)
-        rc = uv_listen((uv_stream_t *)listener, BACKLOG, on_connection);
-    if (rc != 0) {
-        uv_close((uv_handle_t *)listener, free_handle);
-        return rc;
-    }
-    server->listener = listener;
-    return 0;
+    size_t len =
+        address.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    return listener_bind(server->listener, (struct sockaddr *)&address, len);
+}
+
+int server_take_sockets(struct server *server, int first, int count)
+{
+    return listener_take(server->listener, first, count);
 }
 
 int server_port(const struct server *server)
 {
-    struct sockaddr_storage address;
-    int len = sizeof(address);
-    if (uv_tcp_getsockname(server->listener, (struct sockaddr *)&address, &len) != 0)
-        return 0;
-    if (address.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)(void *)&address)->sin6_port);
-    return ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
+    return listener_port(server->listener);
 }
 
 /* ---- drain ---- */
-
-static void close_listener(struct server *server)
-{
-    if (server->listener == NULL)
-        return;
-    uv_close((uv_handle_t *)server->listener, free_handle);
-    server->listener = NULL;
-}
-
-static void cut_connection(h2o_req_t *req, int how)
-{
-    h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
-    if (socket != NULL)
-        shutdown(h2o_socket_get_fd(socket), how);
-}
 
 /* h2o does not close idle connections at shutdown: they end when their reading side does. */
 static int cut_idle(h2o_req_t *req, void *data)
 {
     (void)data;
-    h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
-    if (req->version == 0 && socket != NULL && h2o_socket_is_reading(socket))
-        cut_connection(req, SHUT_RD);
+    if (conn_is_idle(req))
+        conn_cut(req, SHUT_RD);
     return 0;
 }
 
 static int cut_any(h2o_req_t *req, void *data)
 {
     (void)data;
-    cut_connection(req, SHUT_RDWR);
+    conn_cut(req, SHUT_RDWR);
     return 0;
 }
 
@@ -212,7 +245,7 @@ static void rearm_drain(struct server *server, uint64_t most_ms)
 static void on_drain_deadline(struct deadline *d)
 {
     struct server *server = deadline_owner(d, struct server, drain_deadline);
-    if (server->connections == 0) {
+    if (conns_count(server->conns) == 0) {
         log_info("http", "drained", LOG_INT("connections", 0));
         server->on_drained(server->on_drained_ctx);
         return;
@@ -240,9 +273,9 @@ void server_drain(struct server *server, uint64_t drain_ms, void (*on_drained)(v
     server->options.routes->draining = true;
     server->on_drained = on_drained;
     server->on_drained_ctx = ctx;
-    log_info("http", "draining", LOG_INT("connections", server->connections),
+    log_info("http", "draining", LOG_INT("connections", conns_count(server->conns)),
              LOG_INT("drain_ms", drain_ms));
-    close_listener(server);
+    listener_stop(server->listener);
     h2o_context_request_shutdown(&server->context);
     server->drain_until_ms = deadlines_now_ms(server->options.deadlines) + drain_ms;
     each_request(server, cut_idle);
@@ -253,8 +286,9 @@ void server_free(struct server *server)
 {
     if (server == NULL)
         return;
-    close_listener(server);
+    listener_free(server->listener);
     deadline_clear(server->options.deadlines, &server->drain_deadline);
+    conns_free(server->conns);
     h2o_context_dispose(&server->context);
     h2o_config_dispose(&server->config);
     free(server);

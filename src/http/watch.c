@@ -60,6 +60,14 @@ void watch_cut(struct watch *watch)
         shutdown(watch->fd, SHUT_RDWR);
 }
 
+void watch_reset(struct watch *watch)
+{
+    const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+    if (watch != NULL)
+        (void)setsockopt(watch->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    watch_cut(watch);
+}
+
 void watch_free(struct watch *watch)
 {
     if (watch == NULL || watch->on_left == NULL)

@@ -17,7 +17,8 @@ struct admission_line {
     TAILQ_ENTRY(admission_line) link;
     char principal[ADMISSION_PRINCIPAL_MAX + 1];
     struct ticket_list tickets; /* linked: by number */
-    size_t deficit;             /* places that it may still take in this turn */
+    size_t count;
+    size_t deficit; /* places that it may still take in this turn */
 };
 
 TAILQ_HEAD(line_list, admission_line);
@@ -73,6 +74,7 @@ static void drop_line_if_empty(struct admission *adm, struct admission_line *lin
 /* Only one that returns has somebody to pass. */
 static void put_in_line(struct admission_line *line, struct ticket *t)
 {
+    line->count++;
     struct ticket *after = TAILQ_LAST(&line->tickets, ticket_list);
     if (after == NULL || after->number < t->number) {
         TAILQ_INSERT_TAIL(&line->tickets, t, link);
@@ -94,6 +96,7 @@ static void forget_waiting(struct ticket *t)
 {
     struct admission *adm = t->admission;
     TAILQ_REMOVE(&t->line->tickets, t, link);
+    t->line->count--;
     drop_line_if_empty(adm, t->line);
     t->line = NULL;
     adm->waiting--;
@@ -291,13 +294,34 @@ static void join_line(struct admission *adm, struct ticket *t)
     TAILQ_INSERT_TAIL(&adm->ring, t->line, link);
 }
 
+/* A full queue has room for a principal who has less of it than another: the last one of the longest line goes. Else whoever
+ * floods would have it all. */
+static bool make_room(struct admission *adm, const char *principal)
+{
+    const struct admission_line *own = find_line(adm, principal);
+    struct admission_line *line = NULL;
+    struct admission_line *longest = NULL;
+    TAILQ_FOREACH(line, &adm->ring, link)
+    if (longest == NULL || line->count > longest->count)
+        longest = line;
+    if (longest == NULL || longest->count <= (own != NULL ? own->count : 0) + 1 ||
+        adm->waiting > adm->options.queue_max) /* it has become shorter: nobody comes in */
+        return false;
+    struct ticket *last = TAILQ_LAST(&longest->tickets, ticket_list);
+    if (last->paid)
+        return false;
+    admission_leave(last);
+    last->events->on_displaced(last);
+    return true;
+}
+
 enum admission_answer admission_enter(struct admission *adm, struct ticket *t)
 {
     assert(t->state == TICKET_NONE && t->weight != 0);
     if (t->weight > adm->options.concurrency)
         return ADMISSION_TOO_BIG;
     bool runs = adm->open && adm->waiting == 0 && fits(adm, t->weight);
-    if (!runs && adm->waiting >= adm->options.queue_max)
+    if (!runs && adm->waiting >= adm->options.queue_max && !make_room(adm, t->principal))
         return ADMISSION_FULL;
     t->admission = adm;
     t->taken = t->weight;

@@ -4,6 +4,7 @@
 #include "file.h"
 #include "log.h"
 #include "redact.h"
+#include "sentinel.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -215,10 +216,17 @@ static void close_handle(uv_handle_t *handle)
         uv_close(handle, on_closed);
 }
 
+static void unguard(struct catalog_job *job)
+{
+    sentinel_release(job->options.sentinel, job->child.pid);
+    job->options.sentinel = NULL;
+}
+
 static void on_job_exit(uv_process_t *child, int64_t status, int signal_number)
 {
     struct catalog_job *job = child->data;
     job->status = signal_number != 0 ? -1 : status;
+    unguard(job);
     close_handle((uv_handle_t *)child);
 }
 
@@ -271,6 +279,7 @@ static int start(uv_loop_t *loop, struct catalog_job *job)
     job->open_handles = 3;
     int rc = uv_spawn(loop, &job->child, &options);
     if (rc == 0) {
+        sentinel_guard(job->options.sentinel, job->child.pid);
         uv_read_start((uv_stream_t *)&job->out, on_alloc, on_out);
         uv_read_start((uv_stream_t *)&job->err, on_alloc, on_err);
         return 0;
@@ -310,6 +319,7 @@ void catalog_cancel(struct catalog_job *job)
         return;
     job->done = NULL;
     (void)uv_kill(-job->child.pid, SIGKILL);
+    unguard(job); /* who cancels may take the sentinel away */
     close_handle((uv_handle_t *)&job->out);
     close_handle((uv_handle_t *)&job->err);
 }

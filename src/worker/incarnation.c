@@ -18,6 +18,7 @@
 #define DRAIN_TICK_MS 50  /* between two looks whether the last turn has ended */
 #define HEARTBEATS_MISSED_MAX 2
 #define START_STDERR_MAX 8192 /* bytes kept of what a starting worker says */
+#define TOLD_A_SECOND_MAX 100 /* log lines about what one worker writes */
 #define RPC_IDS_EACH                                                                               \
     (INT64_C(1) << 32) /* ids of calls: a range for each incarnation, so none is used twice */
 
@@ -26,6 +27,13 @@ enum state {
     INC_READY,
     INC_DRAINING, /* replaced; its last turns run */
     INC_STOPPING  /* waiting for the exit */
+};
+
+/* A worker that babbles must not fill the log. */
+struct quota {
+    uint64_t since_ms; /* loop time */
+    unsigned used;     /* log lines since then */
+    uint64_t held_back;
 };
 
 struct incarnation {
@@ -44,14 +52,43 @@ struct incarnation {
     uint64_t ready_at_ms;      /* 0: it never was */
     uint64_t stopped_after_ms; /* uptime when it ceased to serve */
     bool heard;                /* a line has come since the last heartbeat */
+    bool unasked;              /* the last one could not be written */
     unsigned missed;           /* heartbeats in a row */
     bool worn_told;
     int64_t rss_bytes;
     bool shook_hands;        /* from then on its stderr may quote users */
     struct buf start_stderr; /* owned: what it said before the handshake */
+    struct quota stdout_told;
+    struct quota stderr_told;
 };
 
 static void set_state(struct incarnation *inc, enum state next);
+
+/* ---- what is told of its words ---- */
+
+static void tell_held_back(struct quota *q)
+{
+    if (q->held_back != 0)
+        log_warn("worker", "lines_held_back", LOG_INT("lines", q->held_back));
+    q->held_back = 0;
+}
+
+/* Whether one more line may be logged now. */
+static bool may_tell(const struct incarnation *inc, struct quota *q)
+{
+    uint64_t now_ms = deadlines_now_ms(inc->deadlines);
+    if (now_ms - q->since_ms >= 1000) {
+        tell_held_back(q);
+        q->since_ms = now_ms;
+        q->used = 0;
+    }
+    if (q->used == TOLD_A_SECOND_MAX) {
+        q->held_back++;
+        return false;
+    }
+    q->used++;
+    return true;
+}
 
 /* ---- going down ---- */
 
@@ -101,8 +138,13 @@ static void end(struct incarnation *inc, int64_t exit_code, int signal_number)
     log_info("worker", "exited", LOG_INT("pid", death.pid), LOG_INT("exit_code", death.exit_code),
              LOG_INT("signal", death.signal), LOG_ID("reason", death.reason),
              LOG_INT("uptime_ms", death.uptime_ms), LOG_INT("turns", death.turns));
+    tell_held_back(&inc->stdout_told);
+    tell_held_back(&inc->stderr_told);
     if (!inc->shook_hands)
         log_start_stderr(inc);
+    /* The owner may be gone after the callback, and its sentinel with it. */
+    sentinel_release(inc->options.sentinel, death.pid);
+    inc->options.sentinel = NULL;
     inc->hooks->on_ended(inc->ctx, inc, &death);
     incarnation_free(inc);
 }
@@ -146,15 +188,12 @@ static void check_wear(struct incarnation *inc)
 
 static void send_heartbeat(struct incarnation *inc);
 
-/* Whatever the answer: it answers. A method that it does not know is an answer, too. */
-static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
+/* A question was answered, or its time is over. */
+static void judge(struct incarnation *inc, bool answered)
 {
-    struct incarnation *inc = ctx;
-    if (reply->status == RPC_LOST || inc->state != INC_READY)
-        return;
-    if (reply->status != RPC_TIMEOUT || inc->heard) {
+    inc->unasked = false;
+    if (answered || inc->heard) {
         inc->missed = 0;
-        inc->rss_bytes = json_int_at(reply->result, "process.residentMemoryBytes", inc->rss_bytes);
         arm(inc, inc->options.heartbeat_ms);
         check_wear(inc);
         return;
@@ -166,6 +205,21 @@ static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
         lose(inc, "heartbeat_timeout");
     else
         send_heartbeat(inc);
+}
+
+/* Whatever the answer: it answers. A method that it does not know is an answer, too. */
+static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
+{
+    struct incarnation *inc = ctx;
+    if (inc->state != INC_READY)
+        return;
+    if (reply->status == RPC_LOST) { /* its input is full: what it writes meanwhile must tell */
+        inc->unasked = true;
+        arm(inc, inc->options.heartbeat_timeout_ms);
+        return;
+    }
+    inc->rss_bytes = json_int_at(reply->result, "process.residentMemoryBytes", inc->rss_bytes);
+    judge(inc, reply->status != RPC_TIMEOUT);
 }
 
 /* Any line is a sign of life while the question is under way, as a busy worker may be slow to answer. */
@@ -187,7 +241,7 @@ static bool write_to_child(void *ctx, char *bytes, size_t len)
 static void on_notification(void *ctx, const char *method, const json_t *params)
 {
     struct incarnation *inc = ctx;
-    if (!turns_notification(inc->turns, method, params))
+    if (!turns_notification(inc->turns, method, params) && may_tell(inc, &inc->stdout_told))
         log_debug("worker", "notification_ignored", LOG_SIZE("method", method));
 }
 
@@ -198,7 +252,8 @@ static void on_request(void *ctx, const json_t *id, const char *method, const js
     struct incarnation *inc = ctx;
     if (turns_request(inc->turns, id, method, params))
         return;
-    log_warn("worker", "request_denied", LOG_SIZE("method", method));
+    if (may_tell(inc, &inc->stdout_told))
+        log_warn("worker", "request_denied", LOG_SIZE("method", method));
     rpc_refuse(inc->rpc, id, "codex-api grants no requests");
 }
 
@@ -210,7 +265,7 @@ static void on_line(void *ctx, const char *line, size_t len)
     if (inc->state == INC_STOPPING)
         return;
     inc->heard = true;
-    if (len != 0 && !rpc_receive(inc->rpc, line, len))
+    if (len != 0 && !rpc_receive(inc->rpc, line, len) && may_tell(inc, &inc->stdout_told))
         log_warn("worker", "not_json", LOG_INT("bytes", len));
 }
 
@@ -219,7 +274,8 @@ static void on_line(void *ctx, const char *line, size_t len)
 static void on_stderr_line(void *ctx, const char *line, size_t len)
 {
     struct incarnation *inc = ctx;
-    log_debug("worker", "stderr", LOG_INT("bytes", len));
+    if (may_tell(inc, &inc->stderr_told))
+        log_debug("worker", "stderr", LOG_INT("bytes", len));
     if (inc->shook_hands || inc->start_stderr.len + len > START_STDERR_MAX)
         return;
     buf_append(&inc->start_stderr, line, len);
@@ -333,7 +389,10 @@ static void on_deadline(struct deadline *d)
         lose(inc, "handshake_timeout");
         break;
     case INC_READY:
-        send_heartbeat(inc);
+        if (inc->unasked)
+            judge(inc, false);
+        else
+            send_heartbeat(inc);
         break;
     case INC_DRAINING: /* every turn has a deadline of its own, so this comes to an end */
         if (turns_count(inc->turns) == 0)
@@ -392,6 +451,11 @@ void incarnation_retire(struct incarnation *inc)
         incarnation_stop(inc, "retired");
 }
 
+void incarnation_go_on(struct incarnation *inc)
+{
+    inc->worn_told = false;
+}
+
 void incarnation_stop(struct incarnation *inc, const char *reason)
 {
     if (inc->state == INC_STOPPING)
@@ -413,9 +477,10 @@ void incarnation_free(struct incarnation *inc)
 {
     if (inc == NULL)
         return;
-    deadline_clear(inc->deadlines, &inc->deadline);
     turns_free(inc->turns);
+    rpc_cancel(inc->rpc, inc);
     rpc_free(inc->rpc);
+    deadline_clear(inc->deadlines, &inc->deadline);
     sentinel_release(inc->options.sentinel, process_pid(inc->process));
     process_release(inc->process);
     buf_free(&inc->start_stderr);

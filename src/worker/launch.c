@@ -5,6 +5,7 @@
 #include "file.h"
 #include "mem.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -319,9 +320,9 @@ static char *find_in_path(const char *name)
 {
     const char *path = getenv("PATH");
     /* The worker is started in a folder of its own: a relative path is meant from here. */
-    char *absolute = strchr(name, '/') != NULL ? realpath(name, NULL) : NULL;
-    if (absolute != NULL)
-        return absolute;
+    char absolute[PATH_MAX];
+    if (strchr(name, '/') != NULL && realpath(name, absolute) != NULL)
+        return xstrdup(absolute);
     while (strchr(name, '/') == NULL && path != NULL && *path != '\0') {
         size_t len = strcspn(path, ":");
         char *file = xasprintf("%.*s/%s", (int)len, path, name);

@@ -19,16 +19,29 @@ struct login_watch {
     void *ctx;                                      /* borrowed */
 };
 
-static void digest_file(const struct login_watch *w, unsigned char ret[crypto_generichash_BYTES])
+/* A file that is being written is empty at first, and not at its closing brace yet. */
+static bool is_whole(const struct buf *content)
+{
+    size_t len = content->len;
+    while (len != 0 && strchr(" \t\r\n", content->data[len - 1]) != NULL)
+        len--;
+    return len != 0 && content->data[len - 1] == '}';
+}
+
+/* False while it is being written; the rest of it will be another change. */
+static bool digest_file(const struct login_watch *w, unsigned char ret[crypto_generichash_BYTES])
 {
     struct buf content = BUF_INIT;
     memset(ret, 0, crypto_generichash_BYTES);
-    if (file_read(w->path, &content, LOGIN_MAX))
+    bool there = file_read(w->path, &content, LOGIN_MAX);
+    bool ok = !there || is_whole(&content);
+    if (there)
         crypto_generichash(ret, crypto_generichash_BYTES, (const unsigned char *)content.data,
                            content.len, NULL, 0);
     if (content.data != NULL)
         sodium_memzero(content.data, content.cap);
     buf_free(&content);
+    return ok;
 }
 
 /* A file that was only touched, or written anew as it was, is no other login. */
@@ -40,8 +53,7 @@ static void on_change(uv_fs_poll_t *poll, int status, const uv_stat_t *before,
     unsigned char digest[crypto_generichash_BYTES];
     if (w->fn == NULL)
         return;
-    digest_file(w, digest);
-    if (memcmp(digest, w->digest, sizeof(digest)) == 0)
+    if (!digest_file(w, digest) || memcmp(digest, w->digest, sizeof(digest)) == 0)
         return;
     memcpy(w->digest, digest, sizeof(digest));
     w->fn(w->ctx);
@@ -55,7 +67,7 @@ struct login_watch *login_watch_new(uv_loop_t *loop, const char *path, uint64_t 
     w->fn = fn;
     w->ctx = ctx;
     w->poll.data = w;
-    digest_file(w, w->digest);
+    (void)digest_file(w, w->digest);
     uv_fs_poll_init(loop, &w->poll);
     uv_fs_poll_start(&w->poll, on_change, path, (unsigned)interval_ms);
     return w;

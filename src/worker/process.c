@@ -1,6 +1,7 @@
 /* One child process with line-oriented output. */
 #include "process.h"
 
+#include "descriptors.h"
 #include "lines.h"
 
 #include <signal.h>
@@ -264,6 +265,7 @@ struct process *process_spawn(uv_loop_t *loop, const struct process_options *o,
         close_child_if_over(p);
         return NULL;
     }
+    descriptors_restore_limit(p->child.pid);
     uv_read_start((uv_stream_t *)&p->out, on_alloc, on_out);
     uv_read_start((uv_stream_t *)&p->err, on_alloc, on_err);
     return p;

@@ -103,18 +103,19 @@ static void on_call_deadline(struct deadline *d)
     finish(call, &reply);
 }
 
-/* Whether a refused call is going to be sent again. */
+/* Whether a refused call is going to be sent again. One whose deadline would pass meanwhile is not. */
 static bool retry(struct call *call)
 {
-    if (call->retries == OVERLOAD_RETRIES_MAX)
-        return false;
+    struct rpc *rpc = call->rpc;
     uint32_t pause_ms = (uint32_t)OVERLOAD_PAUSE_MS << call->retries;
+    pause_ms += randombytes_uniform(pause_ms);
+    if (call->retries == OVERLOAD_RETRIES_MAX ||
+        deadlines_now_ms(rpc->deadlines) + pause_ms >= call->expires_at_ms)
+        return false;
     call->retries++;
     call->pausing = true;
-    call->id = 0; /* none: ids start at 1 */
     log_debug("worker", "overloaded", LOG_INT("retries", call->retries));
-    deadline_set(call->rpc->deadlines, &call->deadline, pause_ms + randombytes_uniform(pause_ms),
-                 on_call_deadline);
+    deadline_set(rpc->deadlines, &call->deadline, pause_ms, on_call_deadline);
     return true;
 }
 
@@ -196,7 +197,7 @@ static struct call *find_call(struct rpc *rpc, const json_t *id)
     struct call *call = NULL;
     TAILQ_FOREACH(call, &rpc->calls, link)
     {
-        if (call->id == wanted)
+        if (call->id == wanted && !call->pausing)
             break;
     }
     return call;

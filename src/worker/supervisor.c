@@ -306,21 +306,20 @@ static void stop_all(struct supervisor *sup)
 {
     if (sup->current != NULL)
         incarnation_stop(sup->current, "stopped");
-    if (sup->next != NULL)
-        incarnation_stop(sup->next, "stopped");
     for (size_t i = 0; i < sup->retired_count; i++)
         incarnation_stop(sup->retired[i], "stopped");
 }
 
 static bool all_ended(const struct supervisor *sup)
 {
-    return sup->current == NULL && sup->next == NULL && sup->retired_count == 0;
+    return sup->current == NULL && sup->retired_count == 0;
 }
 
 /* Down, politely. */
 static void stop(struct supervisor *sup, enum sup_event why)
 {
     end_greeting(sup);
+    set_aside(sup, &sup->next); /* its place is free, should we be started again meanwhile */
     if (all_ended(sup)) {
         set_state(sup, SUP_STOPPED, why);
     } else {
@@ -407,6 +406,7 @@ static void give_up_recycling(struct supervisor *sup, const char *reason, enum s
 {
     log_error("worker", "recycle_failed", LOG_ID("reason", reason));
     set_aside(sup, &sup->next);
+    incarnation_go_on(sup->current);
     sup->hooks->on_recycled(sup->ctx, false);
     set_state(sup, SUP_READY, why);
     recycle_if_wanted(sup, why);

@@ -3,7 +3,10 @@
 
 #include "deadline.h"
 #include "log.h"
+#include "pulse.h"
 #include "rpc.h"
+#include "tool_call.h"
+#include "turn_error.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -24,13 +27,6 @@ enum turn_state {
     TURN_RELEASING     /* thread/unsubscribe sent; its answer frees the turn */
 };
 
-/* A function call from both sides: the worker's request and the client's result come in any order. */
-struct exchange_of_call {
-    char id[OUTPUT_ID_MAX];
-    json_t *request_id; /* owned: of the worker's request; NULL until it has come */
-    json_t *content;    /* owned: of the client's result; NULL until it has come */
-};
-
 struct turn {
     struct turns *turns;     /* borrowed: the table that owns us */
     struct turn *table_next; /* linked: same bucket */
@@ -41,14 +37,11 @@ struct turn {
     void *owner;                      /* linked; NULL once detached */
     struct turn_plan plan;            /* owned: what was not sent yet */
     struct deadline deadline;         /* its meaning is the state */
-    uint64_t ends_at_ms;              /* loop time: the deadline of the whole turn */
-    uint64_t heard_at_ms;             /* loop time: the model's last sign, or when it was asked */
-    bool heard;                       /* it has shown one */
+    struct pulse pulse;
     char thread_id[OUTPUT_ID_MAX];
     char turn_id[OUTPUT_ID_MAX];
     struct output output;
-    struct exchange_of_call *calls; /* owned: of this turn whose answer was not sent yet */
-    size_t call_count;
+    struct tool_calls calls; /* owned: of this turn whose answer was not sent yet */
     bool kept;
     unsigned char digest[TURN_DIGEST_BYTES]; /* of a kept one */
 };
@@ -111,17 +104,6 @@ static void unkeep(struct turn *t)
     TAILQ_REMOVE(&t->turns->kept, t, kept_link);
 }
 
-static void forget_calls(struct turn *t)
-{
-    for (size_t i = 0; i < t->call_count; i++) {
-        json_decref(t->calls[i].request_id);
-        json_decref(t->calls[i].content);
-    }
-    free(t->calls);
-    t->calls = NULL;
-    t->call_count = 0;
-}
-
 static void turn_free(struct turn *t)
 {
     struct turns *turns = t->turns;
@@ -131,7 +113,7 @@ static void turn_free(struct turn *t)
     if (turns->rpc != NULL)
         rpc_cancel(turns->rpc, t);
     unkeep(t);
-    forget_calls(t);
+    tool_calls_free(&t->calls);
     turn_plan_free(&t->plan);
     output_reset(&t->output);
     json_decref(t->output.offered);
@@ -161,19 +143,6 @@ static void give_outcome(struct turn *t, enum turn_outcome outcome)
     give_end(t, &end);
 }
 
-/* codexErrorInfo is a bare name, or an object whose only key is the name. Both are open sets. */
-static void describe_error(const json_t *error, struct turn_end *ret)
-{
-    ret->message = json_str_at(error, "message");
-    json_t *info = json_object_get(error, "codexErrorInfo");
-    ret->kind = json_string_value(info);
-    if (json_is_object(info) && json_object_size(info) != 0) {
-        void *only = json_object_iter(info);
-        ret->kind = json_object_iter_key(only);
-        ret->http_status = (int)json_int_at(json_object_iter_value(only), "httpStatusCode", 0);
-    }
-}
-
 /* ---- the model's signs of life ---- */
 
 static void on_deadline(struct deadline *d);
@@ -183,66 +152,42 @@ static uint64_t now_ms_of(const struct turn *t)
     return deadlines_now_ms(t->turns->deadlines);
 }
 
-/* Which deadline of a run is over, or how long until the next one. */
-static bool overdue(const struct turn *t, enum turn_outcome *ret_outcome, uint64_t *ret_left_ms)
+static struct pulse_limits limits_of(const struct turn *t)
 {
     const struct turns_options *o = &t->turns->options;
-    uint64_t now_ms = now_ms_of(t);
-    uint64_t next_ms =
-        t->heard_at_ms + (t->heard ? o->silence_timeout_ms : o->first_event_timeout_ms);
-    *ret_outcome = t->heard ? TURN_SILENT : TURN_UNANSWERED;
-    if (t->ends_at_ms <= next_ms) {
-        next_ms = t->ends_at_ms;
-        *ret_outcome = TURN_TOO_LONG;
-    }
-    *ret_left_ms = next_ms > now_ms ? next_ms - now_ms : 0;
-    return *ret_left_ms == 0;
+    return (struct pulse_limits){ o->first_event_timeout_ms, o->silence_timeout_ms };
 }
 
-/* One deadline for all three: a sign of life only notes its time, as there may be thousands a second. */
+/* Whether a deadline of the run is over; if not, it is armed. One for all three: a sign of life only notes its time, as there may be
+ * thousands a second. */
+static bool overdue(struct turn *t, enum turn_outcome *ret_outcome)
+{
+    static const enum turn_outcome outcomes[] = { [PULSE_FINE] = TURN_COMPLETED,
+                                                  [PULSE_UNANSWERED] = TURN_UNANSWERED,
+                                                  [PULSE_SILENT] = TURN_SILENT,
+                                                  [PULSE_TOO_LONG] = TURN_TOO_LONG };
+    const struct pulse_limits limits = limits_of(t);
+    uint64_t left_ms = 0;
+    enum pulse_state state = pulse_check(&t->pulse, &limits, now_ms_of(t), &left_ms);
+    *ret_outcome = outcomes[state];
+    if (state == PULSE_FINE)
+        deadline_set(t->turns->deadlines, &t->deadline, left_ms, on_deadline);
+    return state != PULSE_FINE;
+}
+
+/* A deadline that is over already fires by itself. */
 static void arm_run(struct turn *t)
 {
-    enum turn_outcome outcome = TURN_TOO_LONG;
-    uint64_t left_ms = 0;
-    (void)overdue(t, &outcome, &left_ms);
-    deadline_set(t->turns->deadlines, &t->deadline, left_ms, on_deadline);
-}
-
-static void note_sign(struct turn *t)
-{
-    t->heard_at_ms = now_ms_of(t);
-    t->heard = true;
-}
-
-/* The worker's own words about a turn are none of the model's: the turn has begun, the user's message has gone in,
- * a lost upstream is tried again. */
-static bool is_sign(const char *method, const json_t *params)
-{
-    const char *type = json_str_at(params, "item.type");
-    if (strcmp(method, "turn/started") == 0 || strcmp(method, "error") == 0)
-        return false;
-    return type == NULL || strcmp(type, "userMessage") != 0;
+    enum turn_outcome outcome = TURN_COMPLETED;
+    if (overdue(t, &outcome))
+        deadline_set(t->turns->deadlines, &t->deadline, 0, on_deadline);
 }
 
 static void give_failure(struct turn *t, const json_t *error)
 {
     struct turn_end end = { .outcome = TURN_FAILED };
-    describe_error(error, &end);
+    turn_error_describe(error, &end);
     give_end(t, &end);
-}
-
-/* What the worker says by the code of an error; its own failures have no kind. */
-static const char *kind_of_code(int64_t code)
-{
-    switch (code) {
-    case -32001:
-        return "serverOverloaded";
-    case -32600: /* invalid request */
-    case -32602: /* invalid params */
-        return "badRequest";
-    default:
-        return NULL;
-    }
 }
 
 /* A call of the turn came back without a result. */
@@ -253,7 +198,7 @@ static void give_call_failure(struct turn *t, const struct rpc_reply *reply)
     };
     struct turn_end end = { .outcome = outcomes[reply->status], .message = reply->message };
     if (reply->status == RPC_ERROR)
-        end.kind = kind_of_code(reply->code);
+        end.kind = turn_error_kind(reply->code);
     give_end(t, &end);
 }
 
@@ -293,7 +238,7 @@ static bool goes_on(struct turn *t, const struct rpc_reply *reply)
 static bool copy_id(char ret[OUTPUT_ID_MAX], const char *id)
 {
     size_t len = id != NULL ? strlen(id) : OUTPUT_ID_MAX;
-    if (len >= OUTPUT_ID_MAX)
+    if (len == 0 || len >= OUTPUT_ID_MAX)
         return false;
     memcpy(ret, id, len + 1);
     return true;
@@ -401,7 +346,6 @@ static void on_deadline(struct deadline *d)
 {
     struct turn *t = deadline_owner(d, struct turn, deadline);
     enum turn_outcome outcome = TURN_TOO_LONG;
-    uint64_t left_ms = 0;
     switch (t->state) {
     case TURN_INTERRUPTING:
         log_warn("worker", "interrupt_ignored", LOG_ID("thread_id", t->thread_id));
@@ -412,10 +356,8 @@ static void on_deadline(struct deadline *d)
         drop_kept(t);
         break;
     case TURN_RUNNING:
-        if (!overdue(t, &outcome, &left_ms)) {
-            arm_run(t);
+        if (!overdue(t, &outcome))
             break;
-        }
         give_outcome(t, outcome);
         set_state(t, TURN_INTERRUPTING);
         break;
@@ -449,8 +391,7 @@ static void set_state(struct turn *t, enum turn_state next)
         call(t, "turn/start", params, on_started);
         break;
     case TURN_RUNNING:
-        if (!t->heard)
-            t->heard_at_ms = now_ms_of(t);
+        pulse_asked(&t->pulse, now_ms_of(t));
         arm_run(t);
         break;
     case TURN_PARKED:
@@ -528,8 +469,9 @@ bool turns_notification(struct turns *turns, const char *method, const json_t *p
         on_turn_completed(t, params);
         return true;
     }
-    if (is_sign(method, params))
-        note_sign(t);
+    if (pulse_is_sign(method, params) && pulse_sign(&t->pulse, now_ms_of(t)) &&
+        t->state == TURN_RUNNING)
+        arm_run(t); /* with the first one another deadline counts, which may come sooner */
     (void)output_note(&t->output, method, params);
     park_if_waiting(t);
     return true;
@@ -537,32 +479,14 @@ bool turns_notification(struct turns *turns, const char *method, const json_t *p
 
 /* ---- function calls ---- */
 
-static struct exchange_of_call *find_call(struct turn *t, const char *id)
+/* Once both sides are there the worker gets its answer. */
+static void settle(struct turn *t, struct tool_call *call)
 {
-    for (size_t i = 0; i < t->call_count; i++)
-        if (strcmp(t->calls[i].id, id) == 0)
-            return &t->calls[i];
-    return NULL;
-}
-
-static struct exchange_of_call *add_call(struct turn *t, const char *id)
-{
-    t->calls = xrealloc(t->calls, (t->call_count + 1) * sizeof(*t->calls));
-    struct exchange_of_call *call = &t->calls[t->call_count++];
-    *call = (struct exchange_of_call){ .request_id = NULL };
-    (void)copy_id(call->id, id);
-    return call;
-}
-
-/* Both sides are there: the worker gets its answer. */
-static void settle(struct turn *t, struct exchange_of_call *call)
-{
-    if (call->request_id == NULL || call->content == NULL)
+    if (call == NULL || !tool_call_settled(call))
         return;
     rpc_answer(t->turns->rpc, call->request_id,
                json_pack("{s:o, s:b}", "contentItems", call->content, "success", 1));
-    json_decref(call->request_id);
-    *call = t->calls[--t->call_count];
+    tool_calls_remove(&t->calls, call);
 }
 
 bool turns_request(struct turns *turns, const json_t *id, const char *method, const json_t *params)
@@ -570,17 +494,11 @@ bool turns_request(struct turns *turns, const json_t *id, const char *method, co
     struct turn *t = find_turn(turns, json_str_at(params, "threadId"));
     const char *call_id = json_str_at(params, "callId");
     if (strcmp(method, "item/tool/call") != 0 || t == NULL || call_id == NULL ||
-        strlen(call_id) >= OUTPUT_ID_MAX || !of_this_turn(t, params))
+        !of_this_turn(t, params))
         return false;
-    struct exchange_of_call *call = find_call(t, call_id);
-    if (call == NULL && t->call_count == OUTPUT_CALLS_MAX)
-        return false;
-    if (call == NULL)
-        call = add_call(t, call_id);
-    json_decref(call->request_id);
-    call->request_id = json_deep_copy(id);
+    struct tool_call *call = tool_calls_ask(&t->calls, call_id, id);
     settle(t, call);
-    return true;
+    return call != NULL;
 }
 
 /* ---- public ---- */
@@ -670,8 +588,7 @@ static void arm_turn(struct turn *t)
 {
     struct turns *turns = t->turns;
     turns->begun++;
-    t->heard = false;
-    t->ends_at_ms = now_ms_of(t) + turns->options.turn_timeout_ms;
+    pulse_begin(&t->pulse, now_ms_of(t), turns->options.turn_timeout_ms);
     deadline_set(turns->deadlines, &t->deadline, turns->options.turn_timeout_ms, on_deadline);
 }
 
@@ -738,13 +655,8 @@ struct turn *turn_resume(struct turn *t, struct turn_result *results, size_t cou
     arm_turn(t);
     set_state(t, TURN_RUNNING);
     for (size_t i = 0; i < count; i++) {
-        struct exchange_of_call *call = find_call(t, results[i].call_id);
-        if (call == NULL) /* its request is still on the way */
-            call = add_call(t, results[i].call_id);
-        json_decref(call->content);
-        call->content = results[i].content;
+        settle(t, tool_calls_answer(&t->calls, results[i].call_id, results[i].content));
         results[i].content = NULL;
-        settle(t, call);
     }
     return t;
 }
@@ -762,7 +674,7 @@ struct turn *turn_again(struct turn *t, struct turn_plan *plan, const struct tur
     t->plan = *plan;
     *plan = (struct turn_plan){ NULL, NULL, NULL };
     output_reset(&t->output);
-    forget_calls(t);
+    tool_calls_free(&t->calls);
     attach(t, events, owner);
     arm_turn(t);
     set_state(t, json_array_size(t->plan.items) != 0 ? TURN_INJECTING : TURN_STARTING);

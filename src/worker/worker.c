@@ -130,7 +130,8 @@ static void prepare(void *ctx)
                                              .env = launch->env,
                                              .path = launch->catalog_path,
                                              .demo = launch->source == LAUNCH_DEMO,
-                                             .extra = launch->extra_models };
+                                             .extra = launch->extra_models,
+                                             .sentinel = worker->sentinel };
     supervisor_set_options(worker->supervisor, &worker->tried->options);
     if (launch->catalog_path == NULL ||
         catalog_prepare(worker->loop, &catalog, on_catalog, worker, &worker->catalog_job))

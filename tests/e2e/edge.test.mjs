@@ -283,6 +283,20 @@ test('an unknown model is answered 404, without its name', async () => {
   await unharmed();
 });
 
+test('line ends in names and texts make no header and no line of the log', async () => {
+  const forged = `\r\nx-forged: ${CANARY}\r\n\r\n{"event":"forged"}\n`;
+  const members = ['model', 'user', 'safety_identifier', 'service_tier', 'reasoning_effort', forged];
+  for (const member of members) {
+    const answer = await proxy.chat(request({ [member]: `x${forged}` }));
+    assert.ok([200, 400, 404].includes(answer.status), `${member}: ${answer.status}`);
+    assert.equal(answer.headers['x-forged'], undefined, member);
+    assert.ok(!JSON.stringify(answer.headers).includes(CANARY), member);
+    assert.ok(!answer.text.includes(CANARY), member);
+  }
+  await unharmed();
+  assert.deepEqual(proxy.events('forged'), []);
+});
+
 test('a body that is no JSON by its own word is answered 415', async () => {
   const cases = [
     { 'content-type': 'text/plain' },

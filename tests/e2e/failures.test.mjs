@@ -156,16 +156,16 @@ test('an answer cut short by the upstream has finish_reason length or content_fi
   }
 });
 
-const TIMEOUT = { status: 504, type: 'server_error', code: 'upstream_timeout' };
+const TIMEOUT = { status: 504, type: 'server_error', code: 'turn_timeout' };
 
 test('an upstream that never says anything is 504 by the deadline, one that falls silent an error frame', async (t) => {
   const hasty = await Proxy.start(t, model.settings({ WORKER_TURN_TIMEOUT_MS: '1000' }));
   await failsBothWays(hasty, stub({ preset: 'silent' }), { ...TIMEOUT, within_ms: 5000 });
   const { text } = await ask(hasty, stub({ preset: 'hang' }), { stream: true });
-  assert.equal(parse(text).error.code, 'upstream_timeout');
+  assert.equal(parse(text).error.code, 'turn_timeout');
   assert.equal(parse(text).done, false);
   const { status, json } = await ask(hasty, stub({ preset: 'hang' }));
-  assert.deepEqual([status, json.error.code], [504, 'upstream_timeout']);
+  assert.deepEqual([status, json.error.code], [504, 'turn_timeout']);
 });
 
 // A provider where nobody listens.

@@ -477,10 +477,10 @@ test('a turn that takes too long ends in 504, or in an error frame', async (t) =
   const ask = (preset, stream) => hasty.chat({ model: MODEL, messages: stub({ preset }), stream });
   for (const stream of [false, true]) {
     const { status, json } = await ask('silent', stream);
-    assert.deepEqual([status, json.error.code], [504, 'upstream_timeout']);
+    assert.deepEqual([status, json.error.code], [504, 'turn_timeout']);
   }
   const { text } = await ask('hang', true);
-  assert.equal(JSON.parse(frames(text).at(-1)).error.code, 'upstream_timeout');
+  assert.equal(JSON.parse(frames(text).at(-1)).error.code, 'turn_timeout');
   await until('no open request at the model stub', async () =>
     (await model.requests()).every((r) => r.state !== 'open'),
   );

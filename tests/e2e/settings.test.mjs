@@ -18,7 +18,7 @@ function run(args, settings = {}) {
   return { code: status, stdout, stderr };
 }
 
-const HELP_ROW = /^ {2}([A-Z0-9_]+) \(default: (.*?)\)(?: \[(.*)\])?\n {6}(.+)$/gm;
+const HELP_ROW = /^ {2}([A-Z0-9_]+) \(default: (.*?)\)(?: \[(.*)\])?(?: \(read at the start only\))?\n {6}(.+)$/gm;
 
 // name -> { fallback, range, meaning }
 function helpTable() {
@@ -87,11 +87,22 @@ test('--check-config is content with no settings, with empty ones and with good 
 });
 
 const wrongSettings = {
+  WORKER_FIRST_EVENT_TIMEOUT_MS: ['9', '86400001', 'x'],
+  WORKER_SILENCE_TIMEOUT_MS: ['9', '86400001', '1s'],
+  WORKER_HEARTBEAT_MS: ['-1', '3600001', 'x'],
+  WORKER_HEARTBEAT_TIMEOUT_MS: ['9', '3600001', 'x'],
+  WORKER_RECYCLE_RSS_BYTES: ['-1', '1GiB', '1099511627777'],
+  WORKER_RECYCLE_TURNS: ['-1', '1000000001', 'x'],
+  WORKER_INPUT_QUEUE_MAX_BYTES: ['0', '1023', '67108865'],
+  MAX_CONNECTIONS: ['0', '100001', 'x'],
+  AUTH_POLL_MS: ['-1', '3600001', 'x'],
   PORT: ['x', '-1', '65536', '1e3', ' 80', '80 ', '0x50', '99999999999999999999'],
   PROXY_API_KEY: ['short', 'with a blank', 'späßchen-key'],
   WORKER_MODEL_CATALOG: ['none', 'Stripped'],
   DEMO_MODEL: ['yes', '1'],
   WORKER_MAX_CONCURRENCY: ['0', '1025', '1.5'],
+  PROXY_RATE_LIMIT_RPM: ['-1', '1000001', '1.5'],
+  PROXY_RATE_LIMIT_BURST: ['-1', '1000001'],
   WORKER_QUEUE_MAX: ['-1', '65537'],
   WORKER_QUEUE_TIMEOUT_MS: ['0', '3600001'],
   WORKER_HANDSHAKE_TIMEOUT_MS: ['9', '3600001', '1s'],

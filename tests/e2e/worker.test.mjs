@@ -1,11 +1,11 @@
 // Whatever the worker does, and however clients and operators behave, the proxy keeps its promises.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { after } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { KEY, pool, random, SANITIZED, test, until } from './lib/kit.mjs';
-import { CHAT, cpuSeconds, lives, Proxy, rssKiB } from './lib/proxy.mjs';
+import { CHAT, cpuSeconds, descriptors, groupMembers, lives, Proxy, rssKiB, workersOf } from './lib/proxy.mjs';
 import { frames, Wire } from './lib/wire.mjs';
 import { fake, FakeWorker, MODEL, ModelStub, steps, stub, user } from './lib/workers.mjs';
 
@@ -103,16 +103,8 @@ test('the package itself tries again until the next worker is there', async (t) 
 
 // ---- a worker that does not start ----
 
-test('a worker that never answers the handshake is killed and replaced', async (t) => {
-  const worker = new FakeWorker('handshake=none,starts=1');
-  const settings = worker.settings({ WORKER_HANDSHAKE_TIMEOUT_MS: SANITIZED ? '1000' : '300' });
-  const proxy = await Proxy.start(t, settings);
-  const backoff = proxy.logs.find((l) => l.worker_state === 'backoff');
-  assert.equal(backoff.reason, 'handshake_timeout');
-  assert.equal(worker.starts.length, 2);
-  assert.ok(!lives(worker.starts[0].pid));
-  await answers(proxy);
-});
+// The pauses between starts so far, as they were logged.
+const pauses = (proxy) => proxy.logs.filter((l) => l.event === 'state' && l.backoff_ms > 0);
 
 for (const fault of ['handshake=error', 'handshake=garbage', 'crash=initialize', 'exit=start', 'mute=initialized', 'flood=initialize,flood_bytes=67108864']) {
   test(`a worker with ${fault} at its first start is replaced`, async (t) => {
@@ -134,12 +126,11 @@ test('a worker that cannot be found keeps it unready, but alive and idle', async
     };
     const proxy = await Proxy.start(t, new FakeWorker().settings(settings), { wait: false });
     const start = performance.now();
-    const backoffs = () => proxy.logs.filter((l) => l.worker_state === 'backoff');
-    await until('six backoffs', () => backoffs().length >= 6);
+    await until('six pauses', () => pauses(proxy).length >= 6);
     const cpu = cpuSeconds(proxy.pid);
     const wall = (performance.now() - start) / 1000;
     assert.ok(cpu < (SANITIZED ? 0.6 : 0.15), `${cpu} s of CPU in ${wall} s`);
-    assert.ok(backoffs().length < 12, 'a busy loop');
+    assert.ok(pauses(proxy).length < 12, 'a busy loop');
     const state = await proxy.readyz();
     assert.equal(state.code, 503);
     assert.ok(state.restart_streak >= 6);
@@ -152,16 +143,15 @@ test('a worker that cannot be found keeps it unready, but alive and idle', async
 });
 
 test('the pause between starts doubles up to its limit and stays in its band', async (t) => {
-  const pauses = { WORKER_BACKOFF_INITIAL_MS: '20', WORKER_BACKOFF_MAX_MS: '160' };
-  const proxy = await withFake(t, 'crash=initialize', pauses, { wait: false });
-  const backoffs = () => proxy.logs.filter((l) => l.worker_state === 'backoff');
-  await until('ten backoffs', () => backoffs().length >= 10);
-  for (const [i, line] of backoffs().slice(0, 10).entries()) {
+  const band = { WORKER_BACKOFF_INITIAL_MS: '20', WORKER_BACKOFF_MAX_MS: '160' };
+  const proxy = await withFake(t, 'crash=initialize', band, { wait: false });
+  await until('ten pauses', () => pauses(proxy).length >= 10);
+  for (const [i, line] of pauses(proxy).slice(0, 10).entries()) {
     const most = Math.min(20 * 2 ** i, 160);
     assert.equal(line.restart_streak, i + 1);
     assert.ok(line.backoff_ms >= most / 2 && line.backoff_ms <= most, `${line.backoff_ms} of ${most}`);
   }
-  const drawn = new Set(backoffs().slice(3, 10).map((line) => line.backoff_ms));
+  const drawn = new Set(pauses(proxy).slice(3, 10).map((line) => line.backoff_ms));
   assert.ok(drawn.size > 1, 'no jitter');
 });
 
@@ -223,19 +213,12 @@ test('a worker that does not answer a call is a 504', async (t) => {
   }
 });
 
-test('an overloaded worker is a 503 that may be tried again', async (t) => {
-  const proxy = await withFake(t, 'overload=1');
-  const { status, headers, json } = await ask(proxy, user('x'));
-  assert.deepEqual([status, json.error.code], [503, 'server_overloaded']);
-  assert.ok(Number(headers['retry-after']) >= 1);
-  await answers(proxy);
-});
-
 // ---- a worker that speaks strangely ----
 
 const strange = {
   'byte by byte': 'piece=1',
   'three bytes at a time': 'piece=3',
+  'in bursts of a mebibyte': 'burst=1048576',
   'with garbage between its lines': 'noise=garbage+empty+unknown+stray',
   'every answer twice': 'duplicate=1',
   'of a turn before it answers the call': 'started_first=1',
@@ -677,19 +660,6 @@ test('the children of a worker that dies do not outlive it', async (t) => {
   await answers(proxy);
 });
 
-function groupMembers(pgid) {
-  return readdirSync('/proc').filter((name) => {
-    if (!/^\d+$/.test(name)) return false;
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-      const [state, , group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return state !== 'Z' && Number(group) === pgid;
-    } catch {
-      return false;
-    }
-  });
-}
-
 for (const [who, settings, messages] of [
   ['real', () => model.settings(), stub({ preset: 'hang' })],
   ['fake', () => new FakeWorker().settings(), fake(endless)],
@@ -713,15 +683,13 @@ test('100 restarts leave nothing behind', async (t) => {
   const pauses = { WORKER_BACKOFF_INITIAL_MS: '1', WORKER_BACKOFF_MAX_MS: '1' };
   const worker = new FakeWorker();
   const proxy = await Proxy.start(t, worker.settings(pauses));
-  const children = () => readFileSync(`/proc/${proxy.pid}/task/${proxy.pid}/children`, 'utf8').trim();
-  const open = () => readdirSync(`/proc/${proxy.pid}/fd`).length;
-  const before = open();
+  const before = descriptors(proxy.pid);
   for (let i = 1; i <= rounds; i++) {
     process.kill(proxy.workerPid, 'SIGKILL');
     await until('a restart', () => proxy.workerStarts.length === i + 1);
     await until('it is ready', () => proxy.events('ready').length === i + 1);
   }
   await answers(proxy);
-  await until('the descriptors of the start', () => open() <= before);
-  assert.equal(children(), String(proxy.workerPid));
+  await until('the descriptors of the start', () => descriptors(proxy.pid) <= before);
+  assert.deepEqual(workersOf(proxy.pid), [proxy.workerPid]);
 });

@@ -11,6 +11,7 @@ struct actor {
     struct stage *stage;
     bool admitted;
     bool expired;
+    bool displaced;
     void (*then)(struct actor *a); /* what it does when it is admitted */
 };
 
@@ -45,7 +46,15 @@ static void on_expired(struct ticket *t)
     a->stage->expired_count++;
 }
 
-static const struct ticket_events events = { on_admitted, on_expired };
+static void on_displaced(struct ticket *t)
+{
+    struct actor *a = ticket_owner(t, struct actor, ticket);
+    assert_int_equal(t->state, TICKET_NONE);
+    assert_false(a->displaced);
+    a->displaced = true;
+}
+
+static const struct ticket_events events = { on_admitted, on_expired, on_displaced };
 
 static struct stage *stage_new(void **state, size_t concurrency, size_t queue_max)
 {
@@ -150,6 +159,39 @@ static void test_as_many_run_as_there_are_places_and_the_rest_wait(void **state)
     assert_int_equal(admission_waiting(s->adm), 2);
     settle(s);
     assert_int_equal(s->served_count, 0);
+    stage_free(s);
+}
+
+static void test_a_full_queue_is_shared_between_principals(void **state)
+{
+    struct stage *s = stage_new(state, 1, 4);
+    struct actor *a = runs(s, "a");
+    struct actor *many[4];
+    for (int i = 0; i < 4; i++)
+        many[i] = waits(s, "a");
+    waits(s, "b");
+    assert_true(many[3]->displaced && !many[2]->displaced);
+    waits(s, "b");
+    assert_true(many[2]->displaced && !many[1]->displaced);
+    enter(s, "b", 1, ADMISSION_FULL); /* each has half of it */
+    enter(s, "a", 1, ADMISSION_FULL);
+    waits(s, "c");
+    enter(s, "c", 1, ADMISSION_FULL);
+    assert_int_equal(admission_waiting(s->adm), 4);
+    assert_int_equal(s->expired_count, 0);
+    leave(a);
+    stage_free(s);
+}
+
+static void test_one_that_returned_is_not_displaced(void **state)
+{
+    struct stage *s = stage_new(state, 2, 2);
+    struct actor *a[] = { runs(s, "a"), runs(s, "a") };
+    admission_open(s->adm, false);
+    admission_return(&a[0]->ticket);
+    admission_return(&a[1]->ticket);
+    enter(s, "b", 1, ADMISSION_FULL);
+    assert_false(a[0]->displaced || a[1]->displaced);
     stage_free(s);
 }
 
@@ -892,6 +934,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LOOP_TEST(test_as_many_run_as_there_are_places_and_the_rest_wait),
+        LOOP_TEST(test_a_full_queue_is_shared_between_principals),
+        LOOP_TEST(test_one_that_returned_is_not_displaced),
         LOOP_TEST(test_without_a_queue_nobody_waits),
         LOOP_TEST(test_one_principal_alone_may_have_all_places),
         LOOP_TEST(test_a_ticket_weighs_as_many_places_as_it_asks_for),

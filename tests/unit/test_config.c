@@ -67,11 +67,21 @@ static const struct {
 } numbers[] = {
     NUMBER("PORT", port, 11435, 0, 65535),
     NUMBER("WORKER_MAX_CONCURRENCY", max_concurrency, 32, 1, 1024),
+    NUMBER("PROXY_RATE_LIMIT_RPM", rate_rpm, 0, 0, 1000000),
+    NUMBER("PROXY_RATE_LIMIT_BURST", rate_burst, 0, 0, 1000000),
     NUMBER("WORKER_QUEUE_MAX", queue_max, 128, 0, 65536),
     NUMBER("WORKER_QUEUE_TIMEOUT_MS", queue_timeout_ms, 30000, 10, 3600000),
     NUMBER("WORKER_HANDSHAKE_TIMEOUT_MS", handshake_timeout_ms, 15000, 10, 3600000),
     NUMBER("WORKER_RPC_TIMEOUT_MS", rpc_timeout_ms, 30000, 10, 3600000),
-    NUMBER("WORKER_TURN_TIMEOUT_MS", turn_timeout_ms, 600000, 10, 86400000),
+    NUMBER("WORKER_TURN_TIMEOUT_MS", turn_timeout_ms, 1800000, 10, 86400000),
+    NUMBER("WORKER_FIRST_EVENT_TIMEOUT_MS", first_event_timeout_ms, 300000, 10, 86400000),
+    NUMBER("WORKER_SILENCE_TIMEOUT_MS", silence_timeout_ms, 300000, 10, 86400000),
+    NUMBER("WORKER_HEARTBEAT_MS", heartbeat_ms, 15000, 0, 3600000),
+    NUMBER("WORKER_HEARTBEAT_TIMEOUT_MS", heartbeat_timeout_ms, 10000, 10, 3600000),
+    NUMBER("WORKER_RECYCLE_RSS_BYTES", recycle_rss_bytes, 1073741824, 0, 1099511627776),
+    NUMBER("WORKER_RECYCLE_TURNS", recycle_turns, 0, 0, 1000000000),
+    NUMBER("WORKER_INPUT_QUEUE_MAX_BYTES", input_queue_max_bytes, 8388608, 1024, 67108864),
+    NUMBER("AUTH_POLL_MS", auth_poll_ms, 2000, 0, 3600000),
     NUMBER("WORKER_BACKOFF_INITIAL_MS", backoff_initial_ms, 250, 1, 3600000),
     NUMBER("WORKER_BACKOFF_MAX_MS", backoff_max_ms, 5000, 1, 3600000),
     NUMBER("WORKER_STABLE_MS", stable_ms, 30000, 1, 3600000),
@@ -420,8 +430,10 @@ static void test_help_names_every_setting_once_with_its_default(void **state)
                  (long long)numbers[i].max);
         assert_int_equal(count_of(help, line), 1);
     }
-    assert_int_equal(count_of(help, "\n  PROXY_API_KEY (default: unset)\n"), 1);
-    assert_int_equal(count_of(help, "\n  DEMO_MODEL (default: off) [off, auto, on]\n"), 1);
+    assert_int_equal(
+        count_of(help, "\n  PROXY_API_KEY (default: unset) (read at the start only)\n"), 1);
+    assert_int_equal(count_of(help, "\n  LOG_LEVEL (default: info) [debug, info, warn, error]\n"),
+                     1);
     assert_null(strstr(help, "do-not-print-me"));
     free(help);
 }

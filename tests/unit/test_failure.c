@@ -93,6 +93,9 @@ static void test_the_other_outcomes_have_theirs(void **state)
     } cases[] = {
         { TURN_INTERRUPTED, { NULL, 0, 502, "server_error", "upstream_error", false, 0 } },
         { TURN_TIMED_OUT, { NULL, 0, 504, "server_error", "upstream_timeout", false, 0 } },
+        { TURN_UNANSWERED, { NULL, 0, 504, "server_error", "first_event_timeout", false, 0 } },
+        { TURN_SILENT, { NULL, 0, 504, "server_error", "silence_timeout", false, 0 } },
+        { TURN_TOO_LONG, { NULL, 0, 504, "server_error", "turn_timeout", false, 0 } },
         { TURN_LOST, { NULL, 0, 502, "server_error", "worker_lost", true, 0 } },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

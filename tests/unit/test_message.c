@@ -104,6 +104,31 @@ static void test_an_answer_without_its_call_is_refused(void **state)
                    "messages.[3].role", NULL);
 }
 
+#define SAYS_CALLS(role, members)                                                                  \
+    "{\"role\":\"" role "\",\"content\":\"hi\",\"tool_call_id\":\"c1\"," members "}"
+
+/* Nobody has checked them: to follow them would be to follow NULL. */
+static void test_calls_of_anybody_but_the_assistant_mean_nothing(void **state)
+{
+    (void)state;
+    static const char *const roles[] = { "user", "system", "developer" };
+    for (size_t i = 0; i < COUNT_OF(roles); i++) {
+        struct buf text = BUF_INIT;
+        buf_printf(&text,
+                   "[{\"role\":\"%s\",\"content\":\"hi\",\"tool_calls\":[{},{\"id\":\"c1\"},5],"
+                   "\"function_call\":{}}]",
+                   roles[i]);
+        assert_taken(buf_str(&text));
+        buf_free(&text);
+    }
+    assert_refused("[" SAYS_CALLS("user", "\"tool_calls\":[{}]") "," RESULT("c1") "]",
+                   "messages.[1].role", NULL);
+    assert_refused("[" SAYS_CALLS("user", "\"tool_calls\":[{\"id\":\"c1\"}]") "," RESULT("c1") "]",
+                   "messages.[1].role", NULL);
+    assert_refused("[" SAYS_CALLS("user", "\"function_call\":{}") "," OLD_RESULT "]",
+                   "messages.[1].role", NULL);
+}
+
 static void test_two_calls_of_one_message_have_two_ids(void **state)
 {
     (void)state;
@@ -448,6 +473,13 @@ static void test_a_refusal_is_what_the_assistant_said(void **state)
                              "no") "," MESSAGE("assistant", "output_text", "never") "]");
 }
 
+static void test_only_the_assistants_calls_become_calls(void **state)
+{
+    (void)state;
+    assert_items("[" SAYS_CALLS("user", "\"tool_calls\":[{}],\"function_call\":{}") "]",
+                 "[" MESSAGE("user", "input_text", "hi") "]");
+}
+
 static void test_what_is_empty_is_said_all_the_same_but_by_the_assistant(void **state)
 {
     (void)state;
@@ -490,6 +522,7 @@ int main(void)
         cmocka_unit_test(test_every_call_is_answered_right_behind_it_in_any_order),
         cmocka_unit_test(test_a_call_without_exactly_one_answer_is_refused),
         cmocka_unit_test(test_an_answer_without_its_call_is_refused),
+        cmocka_unit_test(test_calls_of_anybody_but_the_assistant_mean_nothing),
         cmocka_unit_test(test_two_calls_of_one_message_have_two_ids),
         cmocka_unit_test(test_a_deprecated_answer_stands_right_behind_its_call),
         cmocka_unit_test(test_a_deprecated_call_has_its_answer),
@@ -509,6 +542,7 @@ int main(void)
         cmocka_unit_test(test_an_output_of_parts_stays_in_parts),
         cmocka_unit_test(test_images_and_their_detail_are_passed_on),
         cmocka_unit_test(test_a_refusal_is_what_the_assistant_said),
+        cmocka_unit_test(test_only_the_assistants_calls_become_calls),
         cmocka_unit_test(test_what_is_empty_is_said_all_the_same_but_by_the_assistant),
         cmocka_unit_test(test_a_result_is_given_to_the_worker_as_its_content_items),
     };

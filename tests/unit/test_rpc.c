@@ -3,6 +3,8 @@
 #include "unit.h"
 #include "wire.h"
 
+#include <sodium.h>
+
 #define FIRST_ID 7
 #define LONG_MS 60000
 
@@ -105,9 +107,8 @@ static void test_a_call_is_one_line_with_an_id_of_its_own(void **state)
     struct caller c[3] = { { 0 } };
     for (int i = 0; i < 3; i++)
         assert_int_equal(call(b, &c[i], i, LONG_MS), FIRST_ID + i);
-    assert_int_equal(rpc_next_id(b->wire.rpc), FIRST_ID + 3);
     rpc_cancel(b->wire.rpc, &c[0]);
-    assert_int_equal(rpc_next_id(b->wire.rpc), FIRST_ID + 3);
+    assert_int_equal(call(b, &c[0], 3, LONG_MS), FIRST_ID + 3);
     hang_up(b);
 }
 
@@ -175,10 +176,10 @@ static void test_an_error_comes_with_its_code_and_message(void **state)
 {
     struct bench *b = *state;
     struct caller c[3] = { { 0 } };
-    wire_answer_error(&b->wire, call(b, &c[0], 0, LONG_MS), -32001, "overloaded");
+    wire_answer_error(&b->wire, call(b, &c[0], 0, LONG_MS), -32600, "invalid");
     assert_int_equal(c[0].status, RPC_ERROR);
-    assert_int_equal(c[0].code, -32001);
-    assert_string_equal(c[0].message, "overloaded");
+    assert_int_equal(c[0].code, -32600);
+    assert_string_equal(c[0].message, "invalid");
     assert_null(c[0].result);
     json_int_t id = call(b, &c[1], 1, LONG_MS);
     assert_true(wire_hear(&b->wire, "{\"id\":%d,\"error\":{}}", (int)id));
@@ -381,6 +382,141 @@ static void test_an_unsent_call_can_be_cancelled(void **state)
     assert_int_equal(gone.replies, 0);
 }
 
+/* ---- a worker that is overloaded ---- */
+
+#define OVERLOADED (-32001)
+#define RETRIES_MAX 3
+
+static bool has_message(const void *ctx)
+{
+    const struct bench *b = ctx;
+    return wire_waiting(&b->wire) != 0;
+}
+
+static uint64_t now_ms(struct bench *b)
+{
+    uv_update_time(&b->loop.uv);
+    return deadlines_now_ms(b->loop.deadlines);
+}
+
+/* Refuses the call of that id, and waits until it is made again; its new id. */
+static json_int_t refuse(struct bench *b, json_int_t id)
+{
+    wire_answer_error(&b->wire, id, OVERLOADED, "overloaded");
+    assert_int_equal(wire_waiting(&b->wire), 0); /* not at once */
+    loop_until(&b->loop, has_message, b);
+    json_t *params = NULL;
+    json_int_t next = wire_expect(&b->wire, "method/5", &params);
+    assert_int_equal(json_int_at(params, "n", -1), 5); /* the same once more */
+    json_decref(params);
+    return next;
+}
+
+static void test_an_overloaded_worker_is_asked_again_under_new_ids(void **state)
+{
+    struct bench *b = *state;
+    struct caller c = { 0 };
+    json_int_t id = call(b, &c, 5, LONG_MS);
+    uint64_t begun_ms = now_ms(b);
+    for (int i = 0; i < RETRIES_MAX; i++) {
+        uint64_t before_ms = now_ms(b);
+        json_int_t next = refuse(b, id);
+        assert_int_equal(next, id + 1);
+        assert_true(now_ms(b) - before_ms >= (uint64_t)100 << i);
+        wire_answer(&b->wire, id, "{\"of\":\"an earlier try\"}");
+        assert_int_equal(c.replies, 0);
+        id = next;
+    }
+    assert_true(now_ms(b) - begun_ms >= 700);
+    wire_answer(&b->wire, id, "{\"a\":1}");
+    assert_int_equal(c.replies, 1);
+    assert_int_equal(c.status, RPC_OK);
+    assert_int_equal(json_int_at(c.result, "a", 0), 1);
+    json_decref(c.result);
+}
+
+static void test_a_worker_that_stays_overloaded_is_told_to_the_caller(void **state)
+{
+    struct bench *b = *state;
+    struct caller c = { 0 };
+    json_int_t id = call(b, &c, 5, LONG_MS);
+    for (int i = 0; i < RETRIES_MAX; i++)
+        id = refuse(b, id);
+    wire_answer_error(&b->wire, id, OVERLOADED, "overloaded");
+    assert_int_equal(c.replies, 1);
+    assert_int_equal(c.status, RPC_ERROR);
+    assert_int_equal(c.code, OVERLOADED);
+    assert_string_equal(c.message, "overloaded");
+    assert_int_equal(wire_waiting(&b->wire), 0);
+}
+
+static void test_a_call_that_is_made_again_keeps_its_deadline(void **state)
+{
+    struct bench *b = *state;
+    struct caller c = { 0 };
+    uint64_t begun_ms = now_ms(b);
+    json_int_t id = call(b, &c, 5, 300);
+    refuse(b, id); /* within 200 ms */
+    wait_for(b, &c);
+    assert_int_equal(c.status, RPC_TIMEOUT);
+    assert_true(now_ms(b) - begun_ms >= 299);
+    assert_int_equal(c.replies, 1);
+}
+
+static void test_a_pause_that_would_outlast_the_deadline_is_not_made(void **state)
+{
+    struct bench *b = *state;
+    struct caller c = { 0 };
+    json_int_t id = call(b, &c, 5, 90);
+    wire_answer_error(&b->wire, id, OVERLOADED, "overloaded");
+    assert_int_equal(c.replies, 1);
+    assert_int_equal(c.status, RPC_ERROR);
+    assert_int_equal(c.code, OVERLOADED);
+}
+
+static void test_in_a_pause_nothing_is_an_answer(void **state)
+{
+    struct bench *b = *state;
+    struct caller c = { 0 };
+    json_int_t id = call(b, &c, 5, LONG_MS);
+    wire_answer_error(&b->wire, id, OVERLOADED, "overloaded");
+    wire_answer(&b->wire, id, "{}");
+    wire_answer(&b->wire, 0, "{}");
+    wire_answer_error(&b->wire, id, OVERLOADED, "overloaded");
+    assert_int_equal(c.replies, 0);
+    hang_up(b);
+    assert_int_equal(c.replies, 1);
+    assert_int_equal(c.status, RPC_LOST);
+}
+
+static void test_a_call_that_is_cancelled_in_a_pause_is_not_made_again(void **state)
+{
+    struct bench *b = *state;
+    struct caller gone = { 0 };
+    struct caller last = { 0 };
+    json_int_t id = call(b, &gone, 5, LONG_MS);
+    wire_answer_error(&b->wire, id, OVERLOADED, "overloaded");
+    rpc_cancel(b->wire.rpc, &gone);
+    call(b, &last, 9, 250); /* no pause is longer than 200 ms */
+    wait_for(b, &last);
+    assert_int_equal(last.status, RPC_TIMEOUT);
+    assert_int_equal(gone.replies, 0);
+    assert_int_equal(wire_waiting(&b->wire), 0);
+}
+
+static void test_a_call_that_cannot_be_made_again_is_lost(void **state)
+{
+    struct bench *b = *state;
+    struct caller c = { 0 };
+    json_int_t id = call(b, &c, 5, LONG_MS);
+    wire_answer_error(&b->wire, id, OVERLOADED, "overloaded");
+    b->wire.broken = true;
+    wait_for(b, &c);
+    assert_int_equal(c.status, RPC_LOST);
+}
+
+/* ---- what the worker asks and tells ---- */
+
 static void test_a_request_can_be_answered_under_its_own_id(void **state)
 {
     struct bench *b = *state;
@@ -492,11 +628,20 @@ int main(void)
         RPC_TEST(test_a_reply_may_end_the_rpc),
         RPC_TEST(test_a_write_that_fails_is_a_loss_that_comes_later),
         RPC_TEST(test_an_unsent_call_can_be_cancelled),
+        RPC_TEST(test_an_overloaded_worker_is_asked_again_under_new_ids),
+        RPC_TEST(test_a_worker_that_stays_overloaded_is_told_to_the_caller),
+        RPC_TEST(test_a_call_that_is_made_again_keeps_its_deadline),
+        RPC_TEST(test_a_pause_that_would_outlast_the_deadline_is_not_made),
+        RPC_TEST(test_in_a_pause_nothing_is_an_answer),
+        RPC_TEST(test_a_call_that_is_cancelled_in_a_pause_is_not_made_again),
+        RPC_TEST(test_a_call_that_cannot_be_made_again_is_lost),
         RPC_TEST(test_a_request_can_be_answered_under_its_own_id),
         RPC_TEST(test_a_message_without_an_id_is_a_notification),
         RPC_TEST(test_a_notification_may_end_the_rpc),
         RPC_TEST(test_our_notifications_have_a_method_and_no_id),
     };
     json_setup();
+    if (sodium_init() < 0)
+        return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

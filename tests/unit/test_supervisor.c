@@ -1,229 +1,10 @@
 /* The supervisor, on the real fake worker: whatever the worker does, there is soon a ready one again, and never two. */
-#include "log.h"
-#include "loop.h"
-#include "rpc.h"
-#include "supervisor.h"
-#include "unit.h"
-
-#include <errno.h>
-#include <signal.h>
-#include <sodium.h>
-#include <unistd.h>
+#include "folder.h"
+#include "supervisor_bench.h"
 
 /* Of a worker in sh. */
 #define HANDSHAKE                                                                                  \
     "read -r line; echo '{\"id\":1,\"result\":{\"userAgent\":\"codex/1\"}}'; read -r line; "
-
-struct bench {
-    struct loop loop;
-    struct supervisor *sup;
-    struct supervisor_options options;
-    char *argv[3];
-    char *env[3];
-    char faults[256];
-    /* what the owner does */
-    bool holds_prepare; /* never answers */
-    bool fails_prepare;
-    bool fails_greeting;
-    unsigned lives;          /* the ready worker that it spares; those before it are killed */
-    bool frees_when_stopped; /* the supervisor */
-    /* what it heard */
-    struct buf
-        story; /* owned: one letter an event: p, c(ancel), g(reet), r(eady), l(ost), s(topped) */
-    unsigned ready;
-    unsigned streaks[8]; /* when the n-th worker was ready */
-    unsigned stopped;
-    struct rpc *rpc; /* borrowed from greet to gone */
-    char user_agent[64];
-    int first_pid;
-    uint64_t first_next_id; /* of rpc ids, when the first worker was ready */
-    uint64_t last_next_id;
-    bool replied;
-    enum rpc_status reply;
-};
-
-static void note(struct bench *b, char event)
-{
-    buf_putc(&b->story, event);
-}
-
-static struct supervisor_status status_of(const struct bench *b)
-{
-    struct supervisor_status status;
-    supervisor_status(b->sup, &status);
-    return status;
-}
-
-static void prepare(void *ctx)
-{
-    struct bench *b = ctx;
-    note(b, 'p');
-    assert_int_equal(status_of(b).state, SUP_PREPARING);
-    if (!b->holds_prepare)
-        supervisor_prepared(b->sup, !b->fails_prepare);
-}
-
-static void cancel_prepare(void *ctx)
-{
-    note(ctx, 'c');
-}
-
-static void on_listed(void *ctx, const struct rpc_reply *reply)
-{
-    struct bench *b = ctx;
-    bool ok = reply->status == RPC_OK && json_is_array(json_object_get(reply->result, "data"));
-    supervisor_greeted(b->sup, ok && !b->fails_greeting);
-}
-
-static void greet(void *ctx, struct rpc *rpc, const char *user_agent)
-{
-    struct bench *b = ctx;
-    note(b, 'g');
-    assert_null(b->rpc);
-    assert_int_equal(status_of(b).state, SUP_STARTING);
-    b->rpc = rpc;
-    snprintf(b->user_agent, sizeof(b->user_agent), "%s", user_agent);
-    rpc_call(rpc, "model/list", json_object(), 60000, on_listed, b);
-}
-
-static void on_ready(void *ctx, struct rpc *rpc)
-{
-    struct bench *b = ctx;
-    struct supervisor_status status = status_of(b);
-    note(b, 'r');
-    b->ready++;
-    assert_ptr_equal(rpc, b->rpc);
-    assert_int_equal(status.state, SUP_READY);
-    assert_true(status.pid > 0);
-    if (b->ready == 1) {
-        b->first_pid = status.pid;
-        b->first_next_id = rpc_next_id(rpc);
-    }
-    b->last_next_id = rpc_next_id(rpc);
-    b->streaks[b->ready % COUNT_OF(b->streaks)] = status.restart_streak;
-    if (b->ready < b->lives)
-        assert_int_equal(kill(status.pid, SIGKILL), 0);
-}
-
-static void on_gone(void *ctx)
-{
-    struct bench *b = ctx;
-    note(b, 'l');
-    assert_non_null(b->rpc);
-    rpc_cancel(b->rpc, b);
-    b->rpc = NULL;
-}
-
-static void on_notification(void *ctx, const char *method, const json_t *params)
-{
-    (void)ctx, (void)method, (void)params;
-}
-
-static void on_request(void *ctx, struct rpc *rpc, const json_t *id, const char *method,
-                       const json_t *params)
-{
-    (void)ctx, (void)method, (void)params;
-    rpc_refuse(rpc, id, "no");
-}
-
-static void on_stopped(void *ctx)
-{
-    struct bench *b = ctx;
-    note(b, 's');
-    b->stopped++;
-    if (!b->frees_when_stopped)
-        return;
-    supervisor_free(b->sup);
-    b->sup = NULL;
-}
-
-static const struct supervisor_hooks hooks = {
-    .prepare = prepare,
-    .cancel_prepare = cancel_prepare,
-    .greet = greet,
-    .on_ready = on_ready,
-    .on_gone = on_gone,
-    .on_notification = on_notification,
-    .on_request = on_request,
-    .on_stopped = on_stopped,
-};
-
-static int setup(void **state)
-{
-    struct bench *b = calloc(1, sizeof(*b));
-    loop_begin(&b->loop);
-    b->argv[0] = getenv("FAKE_WORKER_BIN");
-    b->argv[1] = "app-server";
-    assert_non_null(b->argv[0]);
-    b->env[0] = b->faults;
-    b->env[1] = "ASAN_OPTIONS=detect_leaks=0"; /* looking for them takes its time at each exit */
-    b->options = (struct supervisor_options){ .file = b->argv[0],
-                                              .argv = b->argv,
-                                              .env = b->env,
-                                              .handshake_timeout_ms = 20000,
-                                              .rpc_timeout_ms = 20000,
-                                              .backoff_initial_ms = 2,
-                                              .backoff_max_ms = 8,
-                                              .stable_ms = 20000,
-                                              .stop_eof_ms = 20000,
-                                              .stop_term_ms = 20000 };
-    *state = b;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct bench *b = *state;
-    supervisor_free(b->sup);
-    assert_null(b->rpc);
-    loop_end(&b->loop);
-    buf_free(&b->story);
-    free(b);
-    return 0;
-}
-
-/* ---- what tests wait for ---- */
-
-static void start(struct bench *b, const char *faults)
-{
-    snprintf(b->faults, sizeof(b->faults), "FAKE_WORKER=%s", faults);
-    b->sup = supervisor_new(&b->loop.uv, b->loop.deadlines, &b->options, &hooks, b);
-    assert_int_equal(status_of(b).state, SUP_STOPPED);
-    supervisor_start(b->sup);
-}
-
-static bool is_ready(const void *ctx)
-{
-    return status_of(ctx).state == SUP_READY;
-}
-
-static bool is_stopped(const void *ctx)
-{
-    const struct bench *b = ctx;
-    return b->stopped != 0;
-}
-
-/* A pause can pass between two looks at it: who waits for one rests long. */
-static void rest_long(struct bench *b)
-{
-    b->options.backoff_initial_ms = b->options.backoff_max_ms = 60000;
-}
-
-static bool is_resting(const void *ctx)
-{
-    return status_of(ctx).state == SUP_BACKOFF;
-}
-
-static bool has_failed_twice(const void *ctx)
-{
-    return status_of(ctx).restart_streak >= 2;
-}
-
-static bool has_survived(const void *ctx)
-{
-    const struct bench *b = ctx;
-    return b->ready == b->lives;
-}
 
 static bool is_forgiven(const void *ctx)
 {
@@ -231,29 +12,7 @@ static bool is_forgiven(const void *ctx)
     return status.state == SUP_READY && status.restart_streak == 0;
 }
 
-static void wait_until(struct bench *b, bool (*done)(const void *ctx))
-{
-    loop_until(&b->loop, done, b);
-}
-
-static void stop(struct bench *b)
-{
-    supervisor_stop(b->sup);
-    wait_until(b, is_stopped);
-    loop_turn(&b->loop);
-    assert_int_equal(b->stopped, 1);
-    if (b->sup != NULL)
-        assert_int_equal(status_of(b).state, SUP_STOPPED);
-}
-
 /* ---- one good life ---- */
-
-static void on_read(void *ctx, const struct rpc_reply *reply)
-{
-    struct bench *b = ctx;
-    b->replied = true;
-    b->reply = reply->status;
-}
 
 static void test_a_worker_is_started_greeted_and_stopped(void **state)
 {
@@ -269,9 +28,11 @@ static void test_a_worker_is_started_greeted_and_stopped(void **state)
     assert_int_equal(status.backoff_remaining_ms, 0);
     assert_int_equal(kill(status.pid, 0), 0);
     assert_non_null(strchr(b->user_agent, '/'));
-    rpc_call(b->rpc, "account/read", json_object(), 20000, on_read, b);
-    loop_until_true(&b->loop, &b->replied);
-    assert_int_equal(b->reply, RPC_OK);
+    assert_true(status.uptime_ms < BENCH_LONG_MS);
+    struct talk talk = { 0 };
+    talk_begin(b, &talk, "hello there");
+    assert_int_equal(supervisor_active(b->sup), 1);
+    talk_finish(&talk, "hello there");
     stop(b);
     assert_string_equal(buf_str(&b->story), "pgrls");
     status = status_of(b);
@@ -312,8 +73,7 @@ static void test_a_worker_that_is_killed_is_replaced(void **state)
     assert_int_equal(status.restarts, 1);
     assert_int_equal(status.restart_streak, 1);
     assert_int_not_equal(status.pid, b->first_pid);
-    assert_int_equal(kill(b->first_pid, 0), -1); /* no zombie is left of the first */
-    assert_int_equal(errno, ESRCH);
+    assert_true(is_gone(b->first_pid)); /* no zombie is left of the first */
     stop(b);
     assert_string_equal(buf_str(&b->story), "pgrlpgrls");
 }
@@ -325,7 +85,7 @@ static void test_a_pause_is_told_while_it_lasts(void **state)
     b->lives = 2;
     start(b, "");
     wait_until(b, is_resting);
-    assert_null(b->rpc);
+    assert_null(supervisor_turns(b->sup));
     struct supervisor_status status = status_of(b);
     assert_int_equal(status.pid, 0);
     assert_int_equal(status.restarts, 0);
@@ -336,14 +96,47 @@ static void test_a_pause_is_told_while_it_lasts(void **state)
     assert_int_equal(status_of(b).backoff_remaining_ms, 0);
 }
 
+/* The ids of all calls that the workers have read; the caller drops the reference. */
+static json_t *ids_in(const char *journal)
+{
+    json_t *ids = json_object();
+    FILE *file = fopen(journal, "re");
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t len = 0;
+    assert_non_null(file);
+    while ((len = getline(&line, &size, file)) > 0) {
+        json_t *entry = json_parse(line, (size_t)len, NULL);
+        const json_t *id = json_at(entry, "in.id");
+        if (id != NULL) {
+            char name[32];
+            snprintf(name, sizeof(name), "%lld", (long long)json_integer_value(id));
+            assert_null(json_object_get(ids, name));
+            json_object_set_new(ids, name, json_true());
+        }
+        json_decref(entry);
+    }
+    free(line);
+    fclose(file);
+    return ids;
+}
+
 static void test_ids_of_calls_are_never_used_again(void **state)
 {
     struct bench *b = *state;
+    struct folder folder;
+    folder_make(&folder);
+    char *journal = folder_path(&folder, "journal");
+    set_env(b, "FAKE_WORKER_JOURNAL", journal);
     b->lives = 3;
     start(b, "");
     wait_until(b, has_survived);
-    assert_true(b->last_next_id >= 3 * (b->first_next_id - 1) + 1);
     stop(b);
+    json_t *ids = ids_in(journal);
+    assert_int_equal(json_object_size(ids), 6); /* initialize and model/list of each */
+    json_decref(ids);
+    free(journal);
+    folder_remove(&folder);
 }
 
 static void test_an_exit_code_is_kept(void **state)
@@ -373,7 +166,7 @@ static void test_a_worker_without_a_handshake_is_killed_and_replaced(void **stat
     static const char *const faults[] = { "handshake=none", "handshake=none,ignore_sigterm=1",
                                           "hang=start" };
     struct bench *b = *state;
-    b->options.handshake_timeout_ms = 50;
+    b->options.incarnation.handshake_timeout_ms = 50;
     for (size_t i = 0; i < COUNT_OF(faults); i++) {
         start(b, faults[i]);
         wait_until(b, has_failed_twice);
@@ -413,7 +206,7 @@ static void test_a_greeting_that_fails_is_a_failure(void **state)
     wait_until(b, has_failed_twice);
     assert_string_equal(status_of(b).last_reason, "greeting_failed");
     stop(b);
-    assert_memory_equal(buf_str(&b->story), "pglpgl", 6);
+    assert_memory_equal(buf_str(&b->story), "pgxpgx", 6);
     assert_null(strchr(buf_str(&b->story), 'r'));
 }
 
@@ -451,7 +244,7 @@ static void test_a_worker_whose_child_holds_stdout_is_replaced(void **state)
 static void test_a_file_that_is_not_there_is_tried_again_and_again(void **state)
 {
     struct bench *b = *state;
-    b->options.file = "/no/such/codex";
+    b->options.incarnation.file = "/no/such/codex";
     start(b, "");
     struct supervisor_status status = status_of(b);
     assert_int_equal(status.state, SUP_BACKOFF);
@@ -478,9 +271,9 @@ static char *log_of_failure(struct bench *b, const char *script)
     assert_true(out >= 0);
     assert_int_equal(dup2(fileno(file), STDOUT_FILENO), STDOUT_FILENO);
     log_set_level(LOG_DEBUG);
-    b->options.file = "/bin/sh";
-    b->options.argv = argv;
-    b->options.env = shell_env;
+    b->options.incarnation.file = "/bin/sh";
+    b->options.incarnation.argv = argv;
+    b->options.incarnation.env = shell_env;
     rest_long(b);
     start(b, "");
     wait_until(b, is_resting);
@@ -543,7 +336,7 @@ static void test_a_preparation_that_takes_too_long_is_cancelled(void **state)
     struct bench *b = *state;
     rest_long(b);
     b->holds_prepare = true;
-    b->options.handshake_timeout_ms = 5;
+    b->options.incarnation.handshake_timeout_ms = 5;
     start(b, "");
     assert_int_equal(status_of(b).state, SUP_PREPARING);
     wait_until(b, is_resting);
@@ -569,7 +362,7 @@ static void test_a_preparation_may_come_later(void **state)
 static void test_stopping_works_in_every_state_and_is_told_once(void **state)
 {
     struct bench *b = *state;
-    b->sup = supervisor_new(&b->loop.uv, b->loop.deadlines, &b->options, &hooks, b);
+    b->sup = supervisor_new(&b->loop.uv, b->loop.deadlines, &b->options, &bench_hooks, b);
     stop(b); /* never started */
     assert_string_equal(buf_str(&b->story), "s");
     supervisor_free(b->sup);
@@ -604,7 +397,7 @@ static void test_stopping_twice_is_told_once(void **state)
     wait_until(b, is_ready);
     supervisor_stop(b->sup);
     assert_int_equal(status_of(b).state, SUP_STOPPING);
-    assert_null(b->rpc);
+    assert_null(supervisor_turns(b->sup));
     stop(b);
 }
 
@@ -624,7 +417,7 @@ static void test_a_start_while_it_stops_is_a_restart(void **state)
 static void test_a_worker_that_ignores_the_end_of_input_gets_sigterm(void **state)
 {
     struct bench *b = *state;
-    b->options.stop_eof_ms = 5;
+    b->options.incarnation.stop_eof_ms = 5;
     start(b, "ignore_eof=1");
     wait_until(b, is_ready);
     stop(b);
@@ -635,16 +428,15 @@ static void test_a_worker_that_ignores_the_end_of_input_gets_sigterm(void **stat
 static void test_a_worker_that_ignores_sigterm_as_well_is_killed(void **state)
 {
     struct bench *b = *state;
-    b->options.stop_eof_ms = 5;
-    b->options.stop_term_ms = 5;
+    b->options.incarnation.stop_eof_ms = 5;
+    b->options.incarnation.stop_term_ms = 5;
     start(b, "ignore_eof=1,ignore_sigterm=1");
     wait_until(b, is_ready);
     int pid = status_of(b).pid;
     stop(b);
     assert_int_equal(status_of(b).last_exit_code, -1);
     assert_int_equal(status_of(b).last_exit_signal, SIGKILL);
-    assert_int_equal(kill(pid, 0), -1);
-    assert_int_equal(errno, ESRCH);
+    assert_true(is_gone(pid));
 }
 
 static void test_a_worker_that_dies_while_it_stops_is_stopped(void **state)
@@ -668,7 +460,7 @@ static void test_the_supervisor_may_be_freed_when_it_has_stopped(void **state)
     wait_until(b, is_ready);
     stop(b);
     b->stopped = 0;
-    b->options.file = "/no/such/codex";
+    b->options.incarnation.file = "/no/such/codex";
     start(b, "");
     stop(b);
     assert_null(b->sup);
@@ -681,7 +473,7 @@ static void test_freeing_kills_at_once_whatever_the_worker_ignores(void **state)
     wait_until(b, is_ready);
     supervisor_free(b->sup);
     supervisor_free(NULL);
-    assert_string_equal(buf_str(&b->story), "pgrl");
+    assert_string_equal(buf_str(&b->story), "pgr");
     start(b, "handshake=none,ignore_eof=1,ignore_sigterm=1");
     supervisor_free(b->sup);
     b->sup = NULL; /* teardown returns only when both are reaped */
@@ -736,7 +528,7 @@ struct unlucky {
     uint64_t *most_ms;
 };
 
-#define FAILURES_WANTED 5
+#define FAILURES_WANTED 6
 #define PAUSE_INITIAL_MS 4
 #define PAUSE_MAX_MS 32
 
@@ -748,7 +540,8 @@ static void prepare_in_vain(void *ctx)
     struct supervisor_status status;
     supervisor_status(u->sup, &status);
     u->failures++;
-    assert_int_equal(status.state, SUP_BACKOFF);
+    assert_int_equal(status.state,
+                     u->failures < SUP_CRASHLOOP_STARTS ? SUP_BACKOFF : SUP_CRASHLOOP);
     assert_int_equal(status.restart_streak, u->failures);
     uint64_t pause_ms = status.backoff_remaining_ms;
     uint64_t longest_ms = supervisor_backoff_ms(u->failures, PAUSE_INITIAL_MS, PAUSE_MAX_MS);
@@ -778,7 +571,7 @@ static void test_a_thousand_rows_of_failures_pause_inside_the_band(void **state)
 {
     enum { MANY = 1000 };
     struct bench *b = *state;
-    const struct supervisor_options options = { .handshake_timeout_ms = 60000,
+    const struct supervisor_options options = { .incarnation.handshake_timeout_ms = 60000,
                                                 .backoff_initial_ms = PAUSE_INITIAL_MS,
                                                 .backoff_max_ms = PAUSE_MAX_MS };
     struct unlucky *all = calloc(MANY, sizeof(*all));
@@ -796,7 +589,7 @@ static void test_a_thousand_rows_of_failures_pause_inside_the_band(void **state)
     loop_until(&b->loop, is_zero, &waiting);
     for (size_t i = 0; i < MANY; i++)
         supervisor_free(all[i].sup);
-    /* 2,000 draws among 17 values: that one of the ends was never drawn has a chance of 1e-52. */
+    /* 3,000 draws among 17 values: that one of the ends was never drawn has a chance of 1e-78. */
     assert_int_equal(least_ms, PAUSE_MAX_MS / 2);
     assert_int_equal(most_ms, PAUSE_MAX_MS);
     free(all);
@@ -809,46 +602,46 @@ static void test_every_state_has_a_name(void **state)
     assert_string_equal(sup_state_name(SUP_PREPARING), "preparing");
     assert_string_equal(sup_state_name(SUP_STARTING), "starting");
     assert_string_equal(sup_state_name(SUP_READY), "ready");
+    assert_string_equal(sup_state_name(SUP_RECYCLING), "recycling");
     assert_string_equal(sup_state_name(SUP_STOPPING), "stopping");
     assert_string_equal(sup_state_name(SUP_BACKOFF), "backoff");
+    assert_string_equal(sup_state_name(SUP_CRASHLOOP), "crashloop");
 }
-
-#define SUPERVISOR_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SUPERVISOR_TEST(test_a_worker_is_started_greeted_and_stopped),
-        SUPERVISOR_TEST(test_a_stopped_worker_can_be_started_again),
-        SUPERVISOR_TEST(test_a_worker_that_is_killed_is_replaced),
-        SUPERVISOR_TEST(test_a_pause_is_told_while_it_lasts),
-        SUPERVISOR_TEST(test_ids_of_calls_are_never_used_again),
-        SUPERVISOR_TEST(test_an_exit_code_is_kept),
-        SUPERVISOR_TEST(test_a_worker_that_ends_before_the_handshake_is_tried_again),
-        SUPERVISOR_TEST(test_a_worker_without_a_handshake_is_killed_and_replaced),
-        SUPERVISOR_TEST(test_a_refused_handshake_is_a_failure),
-        SUPERVISOR_TEST(test_noise_does_not_disturb_the_handshake),
-        SUPERVISOR_TEST(test_a_greeting_that_fails_is_a_failure),
-        SUPERVISOR_TEST(test_a_worker_that_closes_its_output_is_replaced),
-        SUPERVISOR_TEST(test_a_worker_that_floods_a_line_is_replaced),
-        SUPERVISOR_TEST(test_a_worker_whose_child_holds_stdout_is_replaced),
-        SUPERVISOR_TEST(test_a_file_that_is_not_there_is_tried_again_and_again),
-        SUPERVISOR_TEST(test_what_a_worker_says_before_it_fails_to_start_is_logged),
-        SUPERVISOR_TEST(test_what_a_worker_says_after_the_handshake_is_never_logged),
-        SUPERVISOR_TEST(test_a_preparation_that_fails_is_tried_again),
-        SUPERVISOR_TEST(test_a_preparation_that_takes_too_long_is_cancelled),
-        SUPERVISOR_TEST(test_a_preparation_may_come_later),
-        SUPERVISOR_TEST(test_stopping_works_in_every_state_and_is_told_once),
-        SUPERVISOR_TEST(test_stopping_twice_is_told_once),
-        SUPERVISOR_TEST(test_a_start_while_it_stops_is_a_restart),
-        SUPERVISOR_TEST(test_a_worker_that_ignores_the_end_of_input_gets_sigterm),
-        SUPERVISOR_TEST(test_a_worker_that_ignores_sigterm_as_well_is_killed),
-        SUPERVISOR_TEST(test_a_worker_that_dies_while_it_stops_is_stopped),
-        SUPERVISOR_TEST(test_the_supervisor_may_be_freed_when_it_has_stopped),
-        SUPERVISOR_TEST(test_freeing_kills_at_once_whatever_the_worker_ignores),
-        SUPERVISOR_TEST(test_failures_are_forgiven_only_after_a_stable_period),
+        BENCH_TEST(test_a_worker_is_started_greeted_and_stopped),
+        BENCH_TEST(test_a_stopped_worker_can_be_started_again),
+        BENCH_TEST(test_a_worker_that_is_killed_is_replaced),
+        BENCH_TEST(test_a_pause_is_told_while_it_lasts),
+        BENCH_TEST(test_ids_of_calls_are_never_used_again),
+        BENCH_TEST(test_an_exit_code_is_kept),
+        BENCH_TEST(test_a_worker_that_ends_before_the_handshake_is_tried_again),
+        BENCH_TEST(test_a_worker_without_a_handshake_is_killed_and_replaced),
+        BENCH_TEST(test_a_refused_handshake_is_a_failure),
+        BENCH_TEST(test_noise_does_not_disturb_the_handshake),
+        BENCH_TEST(test_a_greeting_that_fails_is_a_failure),
+        BENCH_TEST(test_a_worker_that_closes_its_output_is_replaced),
+        BENCH_TEST(test_a_worker_that_floods_a_line_is_replaced),
+        BENCH_TEST(test_a_worker_whose_child_holds_stdout_is_replaced),
+        BENCH_TEST(test_a_file_that_is_not_there_is_tried_again_and_again),
+        BENCH_TEST(test_what_a_worker_says_before_it_fails_to_start_is_logged),
+        BENCH_TEST(test_what_a_worker_says_after_the_handshake_is_never_logged),
+        BENCH_TEST(test_a_preparation_that_fails_is_tried_again),
+        BENCH_TEST(test_a_preparation_that_takes_too_long_is_cancelled),
+        BENCH_TEST(test_a_preparation_may_come_later),
+        BENCH_TEST(test_stopping_works_in_every_state_and_is_told_once),
+        BENCH_TEST(test_stopping_twice_is_told_once),
+        BENCH_TEST(test_a_start_while_it_stops_is_a_restart),
+        BENCH_TEST(test_a_worker_that_ignores_the_end_of_input_gets_sigterm),
+        BENCH_TEST(test_a_worker_that_ignores_sigterm_as_well_is_killed),
+        BENCH_TEST(test_a_worker_that_dies_while_it_stops_is_stopped),
+        BENCH_TEST(test_the_supervisor_may_be_freed_when_it_has_stopped),
+        BENCH_TEST(test_freeing_kills_at_once_whatever_the_worker_ignores),
+        BENCH_TEST(test_failures_are_forgiven_only_after_a_stable_period),
         cmocka_unit_test(test_the_pause_doubles_up_to_its_maximum),
-        SUPERVISOR_TEST(test_a_thousand_rows_of_failures_pause_inside_the_band),
+        BENCH_TEST(test_a_thousand_rows_of_failures_pause_inside_the_band),
         cmocka_unit_test(test_every_state_has_a_name),
     };
     json_setup();

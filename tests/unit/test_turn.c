@@ -730,6 +730,21 @@ static void answer_before(struct turn_bench *b, size_t step)
         turn_bench_inject(b);
 }
 
+static bool has_message(const void *ctx)
+{
+    const struct turn_bench *b = ctx;
+    return wire_waiting(&b->wire) != 0;
+}
+
+/* Refuses the question that is waiting; an overloaded worker is asked again, and refuses those as well. */
+static void refuse(struct turn_bench *b, const char *question, int code)
+{
+    for (int times = code == -32001 ? 4 : 1; times > 0; times--) {
+        loop_until(&b->loop, has_message, b);
+        wire_answer_error(&b->wire, wire_expect(&b->wire, question, NULL), code, "bad thing");
+    }
+}
+
 static void test_a_refused_question_is_a_failure_at_each_step(void **state)
 {
     struct turn_bench *b = *state;
@@ -738,8 +753,7 @@ static void test_a_refused_question_is_a_failure_at_each_step(void **state)
             struct owner o = { 0 };
             begin(b, &o);
             answer_before(b, step);
-            json_int_t id = wire_expect(&b->wire, questions[step], NULL);
-            wire_answer_error(&b->wire, id, overloaded ? -32001 : -32600, "bad thing");
+            refuse(b, questions[step], overloaded ? -32001 : -32600);
             assert_int_equal(o.ends, 1);
             assert_int_equal(o.outcome, TURN_FAILED);
             assert_string_equal(o.kind, overloaded ? "serverOverloaded" : "badRequest");
@@ -758,8 +772,7 @@ static void test_an_error_of_the_worker_itself_is_not_the_clients_fault(void **s
     static const struct {
         int code;
         const char *kind; /* NULL: none */
-    } cases[] = { { -32001, "serverOverloaded" },
-                  { -32600, "badRequest" },
+    } cases[] = { { -32600, "badRequest" },
                   { -32602, "badRequest" },
                   { -32603, NULL },
                   { -32601, NULL },
@@ -769,8 +782,7 @@ static void test_an_error_of_the_worker_itself_is_not_the_clients_fault(void **s
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct owner o = { 0 };
         begin(b, &o);
-        wire_answer_error(&b->wire, wire_expect(&b->wire, "thread/start", NULL), cases[i].code,
-                          "x");
+        refuse(b, "thread/start", cases[i].code);
         assert_int_equal(o.outcome, TURN_FAILED);
         assert_int_equal(o.has_kind, cases[i].kind != NULL);
         if (cases[i].kind != NULL)
@@ -1190,7 +1202,7 @@ static void test_a_turn_past_its_deadline_is_ended_and_the_model_stopped(void **
     begin_running(b, &o);
     turn_bench_delta(b, 'a', "m1", "slow");
     loop_until(&b->loop, has_ended, &o);
-    assert_int_equal(o.outcome, TURN_TIMED_OUT);
+    assert_int_equal(o.outcome, TURN_TOO_LONG);
     turn_bench_delta(b, 'a', "m1", "unheard");
     turn_bench_interrupt(b, 'a');
     turn_bench_release(b, 'a');
@@ -1207,7 +1219,7 @@ static void test_a_deadline_before_the_model_runs_ends_the_turn_too(void **state
         begin(b, &o);
         answer_before(b, step);
         loop_until(&b->loop, has_ended, &o);
-        assert_int_equal(o.outcome, TURN_TIMED_OUT);
+        assert_int_equal(o.outcome, TURN_TOO_LONG);
         json_int_t id = wire_expect(&b->wire, questions[step], NULL);
         assert_int_equal(wire_waiting(&b->wire), 0);
         wire_answer(&b->wire, id, "{\"thread\":{\"id\":\"th-a\"},\"turn\":{\"id\":\"tu-a\"}}");
@@ -1698,7 +1710,7 @@ static void test_a_resumed_turn_has_a_deadline_of_its_own(void **state)
     park(&b, &o, 'a');
     resume(&b, &next, 'a', "c1", "c2");
     loop_until(&b.loop, has_ended, &next);
-    assert_int_equal(next.outcome, TURN_TIMED_OUT);
+    assert_int_equal(next.outcome, TURN_TOO_LONG);
     turn_bench_interrupt(&b, 'a');
     turn_bench_release(&b, 'a');
     forget(&o);
@@ -1894,6 +1906,90 @@ static void test_an_end_before_the_answer_to_turn_start_can_be_kept(void **state
     forget(&o);
 }
 
+/* ---- all of them ---- */
+
+static void test_every_run_of_the_model_is_counted_and_every_thread_that_is_held(void **state)
+{
+    struct turn_bench *b = *state; /* keeps */
+    struct owner o = { 0 };
+    struct owner idle = { 0 };
+    struct owner next[2] = { { 0 } };
+    assert_int_equal(turns_begun(b->turns), 0);
+    assert_int_equal(turns_count(b->turns), 0);
+    park(b, &o, 'a');
+    assert_int_equal(turns_begun(b->turns), 1);
+    assert_int_equal(turns_count(b->turns), 1);
+    leave_idle(b, &idle, 'b');
+    assert_int_equal(turns_begun(b->turns), 2);
+    assert_int_equal(turns_count(b->turns), 2);
+    assert_int_equal(turns_active(b->turns), 0);
+    resume(b, &next[0], 'a', "c1", "c2");
+    assert_int_equal(turns_begun(b->turns), 3);
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    assert_int_equal(turns_count(b->turns), 2); /* it is still being given back */
+    turn_bench_release(b, 'a');
+    assert_int_equal(turns_count(b->turns), 1);
+    again(b, &next[1], 'b', "[]");
+    assert_int_equal(turns_begun(b->turns), 4);
+    turn_bench_start(b, 'b');
+    turn_bench_complete(b, 'b', ",\"status\":\"completed\"");
+    turn_bench_release(b, 'b');
+    assert_int_equal(turns_count(b->turns), 0);
+    assert_int_equal(turns_begun(b->turns), 4); /* that is history, and stays */
+    forget(&o);
+    forget(&idle);
+    forget(&next[0]);
+    forget(&next[1]);
+}
+
+static void test_all_that_is_kept_can_be_given_back_at_once(void **state)
+{
+    struct turn_bench *b = *state; /* keeps */
+    struct owner o[3] = { { 0 } };
+    park(b, &o[0], 'a');
+    leave_idle(b, &o[1], 'b');
+    begin(b, &o[2]);
+    turn_bench_run(b, 'c');
+    turns_drop_kept(b->turns);
+    assert_null(find(b, 'a'));
+    assert_null(find(b, 'b'));
+    turn_bench_interrupt(b, 'a');
+    turn_bench_release(b, 'b');
+    turn_bench_release(b, 'a');
+    assert_int_equal(turns_count(b->turns), 1);
+    assert_int_equal(o[2].ends, 0); /* one that runs goes on */
+    turns_drop_kept(b->turns);
+    for (int i = 0; i < 3; i++)
+        forget(&o[i]);
+    turn_detach(o[2].turn);
+    turn_bench_interrupt(b, 'c');
+    turn_bench_release(b, 'c');
+}
+
+static void test_from_then_on_nothing_is_kept_whatever_the_owner_wants(void **state)
+{
+    struct turn_bench *b = *state; /* keeps */
+    struct owner o[2] = { { .keeps = 'a' }, { .keeps = 'b' } };
+    begin(b, &o[0]);
+    turn_bench_run(b, 'a');
+    begin(b, &o[1]);
+    turn_bench_run(b, 'b');
+    turns_drop_kept(b->turns);
+    turn_bench_complete(b, 'a', ",\"status\":\"completed\"");
+    assert_int_equal(o[0].outcome, TURN_COMPLETED);
+    assert_null(find(b, 'a'));
+    turn_bench_release(b, 'a');
+    turn_bench_call(b, 'b', "c1", "look", "{}");
+    turn_bench_response(b, 'b');
+    assert_int_equal(o[1].outcome, TURN_CALLS);
+    assert_null(find(b, 'b'));
+    turn_bench_interrupt(b, 'b');
+    turn_bench_release(b, 'b');
+    assert_int_equal(turns_count(b->turns), 0);
+    forget(&o[0]);
+    forget(&o[1]);
+}
+
 #define TURN_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define SHORT_CALLS_TEST(test) cmocka_unit_test_setup_teardown(test, setup_short_calls, teardown)
 #define KEEPING_TEST(test) cmocka_unit_test_setup_teardown(test, setup_keeping, teardown)
@@ -1979,6 +2075,9 @@ int main(void)
         KEEPING_TEST(test_an_owner_may_leave_an_idle_thread_that_begins_again),
         FORGETFUL_TEST(test_an_idle_thread_that_is_not_used_is_given_back),
         KEEPING_TEST(test_of_too_many_idle_threads_the_one_unused_longest_gives_way),
+        KEEPING_TEST(test_every_run_of_the_model_is_counted_and_every_thread_that_is_held),
+        KEEPING_TEST(test_all_that_is_kept_can_be_given_back_at_once),
+        KEEPING_TEST(test_from_then_on_nothing_is_kept_whatever_the_owner_wants),
         KEEPING_TEST(test_a_turn_that_failed_is_not_kept),
         KEEPING_TEST(test_an_end_before_the_answer_to_turn_start_can_be_kept),
     };

@@ -28,6 +28,7 @@ static inline bool turn_bench_on_request(void *ctx, const json_t *id, const char
     return turns_request(b->turns, id, method, params);
 }
 
+/* The model's signs are waited for as long as the whole turn, unless a test says otherwise. */
 static inline void turn_bench_begin_with(struct turn_bench *b, const struct turns_options *options)
 {
     *b = (struct turn_bench){ .strangers = 0 };
@@ -36,7 +37,12 @@ static inline void turn_bench_begin_with(struct turn_bench *b, const struct turn
     b->wire.on_notification = turn_bench_on_note;
     b->wire.on_request = turn_bench_on_request;
     b->wire.ctx = b;
-    b->turns = turns_new(b->loop.deadlines, options);
+    struct turns_options all = *options;
+    if (all.first_event_timeout_ms == 0)
+        all.first_event_timeout_ms = BENCH_TURN_MS;
+    if (all.silence_timeout_ms == 0)
+        all.silence_timeout_ms = BENCH_TURN_MS;
+    b->turns = turns_new(b->loop.deadlines, &all);
     turns_worker_ready(b->turns, b->wire.rpc);
 }
 

@@ -61,9 +61,14 @@ export class Program {
     return pattern.exec(this.stderr);
   }
 
+  // One that ends it: `stop` sends none of its own.
   kill(signal) {
     this.told = true;
     this.child.kill(signal);
+  }
+
+  signal(name) {
+    this.child.kill(name);
   }
 
   exits(within_ms = 20_000) {

@@ -13,9 +13,9 @@ export class Proxy extends Program {
 
   // Starts, listens and, unless `wait` is false, is ready. It is stopped, and must end well, when the test `t` ends;
   // without a `t` the caller does that.
-  static async start(t, settings = {}, { wait = true } = {}) {
+  static async start(t, settings = {}, { wait = true, program = 'codex-api' } = {}) {
     const home = settings.CODEX_HOME ?? folder('proxy');
-    const proxy = new Proxy(bin('codex-api'), [], {
+    const proxy = new Proxy(bin(program), [], {
       HOME: home,
       CODEX_HOME: home,
       PORT: '0',
@@ -93,6 +93,11 @@ export class Proxy extends Program {
     });
   }
 
+  // The glance for people.
+  async status() {
+    return (await this.fetch('/status.json', { key: null })).json;
+  }
+
   async readyz() {
     const { status, json } = await this.fetch('/readyz', { key: null });
     return { code: status, ...json };
@@ -103,7 +108,7 @@ export class Proxy extends Program {
     return until('/readyz 200', async () => {
       if (this.ended) throw new Error('codex-api ended');
       const { code, restarts } = await this.readyz();
-      return code === 200 && (this.quiet || this.workerStarts.length === restarts + 1);
+      return code === 200 && (this.quiet || this.workerStarts.at(-1)?.restart_count === restarts);
     });
   }
 
@@ -143,10 +148,44 @@ export function lives(pid) {
   }
 }
 
+// What follows the name in its stat: state, parent, group, ...
+function statFields(pid) {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
+// Those of a process group that live.
+export function groupMembers(pgid) {
+  return readdirSync('/proc').filter((name) => {
+    if (!/^\d+$/.test(name)) return false;
+    try {
+      const [state, , group] = statFields(name);
+      return state !== 'Z' && Number(group) === pgid;
+    } catch {
+      return false;
+    }
+  });
+}
+
+// Zombies too.
+const children = (pid) =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+
+// The child that sees to it that no worker outlives the proxy.
+export const sentinelOf = (pid) =>
+  children(pid).find((child) => {
+    try {
+      return readFileSync(`/proc/${child}/comm`, 'utf8') === 'codex-sentinel\n';
+    } catch {
+      return false;
+    }
+  });
+
+export const workersOf = (pid) => children(pid).filter((child) => child !== sentinelOf(pid));
+
 const TICKS_PER_S = 100;
 
 export function cpuSeconds(pid) {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const fields = statFields(pid);
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
 }
