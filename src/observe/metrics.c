@@ -1,0 +1,398 @@
+/* Metrics: the table of families, their series, and the page. */
+#include "metrics.h"
+
+#include "mem.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS_MAX 10
+#define OTHER "other"
+
+enum kind { COUNTER, GAUGE, HISTOGRAM };
+
+struct family {
+    const char *name;    /* without _total */
+    const char *seconds; /* of a histogram in milliseconds: its twin in seconds; NULL: none */
+    enum kind kind;
+    size_t series_max;    /* the last one may be the one for the rest */
+    const double *bounds; /* of a histogram, ascending, ended by 0 */
+    const char *labels[METRIC_LABELS_MAX + 1];
+    const char *help;
+};
+
+struct series {
+    char *labels[METRIC_LABELS_MAX]; /* owned */
+    double value;                    /* of a histogram: the sum */
+    uint64_t count;
+    uint64_t buckets[BUCKETS_MAX];
+};
+
+struct shelf {
+    struct series *series; /* owned; as many as the family may have, made with the first */
+    size_t count;
+};
+
+static const double request_ms[] = { 5, 50, 250, 1000, 5000, 30000, 600000, 0 };
+static const double gap_ms[] = { 5, 50, 500, 5000, 60000, 0 };
+static const double overhead_us[] = { 50, 200, 1000, 5000, 20000, 0 };
+static const double start_ms[] = { 100, 500, 2000, 10000, 0 };
+static const double lag_ms[] = { 1, 5, 20, 100, 0 };
+
+#define LABELS(...)                                                                                \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
+#define BARE                                                                                       \
+    {                                                                                              \
+        NULL                                                                                       \
+    }
+
+static const struct family families[METRIC_COUNT] = {
+    [M_BUILD_INFO] = { "codex_build_info", NULL, GAUGE, 1, NULL, LABELS("version", "codex_version"),
+                       "1, with the versions of codex-api and of the worker." },
+    [M_HTTP_REQUESTS] = { "codex_http_requests", NULL, COUNTER, 36, NULL,
+                          LABELS("route", "method", "status_family", "model"),
+                          "Requests that have ended." },
+    [M_HTTP_LATENCY] = { "codex_http_latency_ms", "codex_http_latency_seconds", HISTOGRAM, 6,
+                         request_ms, LABELS("route", "method", "status_family", "model"),
+                         "From a whole request to its last byte, of the routes under /v1." },
+    [M_HTTP_ERRORS] = { "codex_http_errors", NULL, COUNTER, 20, NULL, LABELS("route", "code"),
+                        "Requests that ended with an error, by its code." },
+    [M_STREAM_TTFB] = { "codex_stream_ttfb_ms", NULL, HISTOGRAM, 3, request_ms, LABELS("model"),
+                        "From a whole request to the first byte of its stream." },
+    [M_STREAM_DURATION] = { "codex_stream_duration_ms", NULL, HISTOGRAM, 3, request_ms,
+                            LABELS("model"), "From the first byte of a stream to its last." },
+    [M_STREAM_GAP] = { "codex_stream_gap_ms", NULL, HISTOGRAM, 1, gap_ms, BARE,
+                       "Between two writes of a stream." },
+    [M_STREAM_END] = { "codex_stream_end", NULL, COUNTER, 7, NULL, LABELS("outcome"),
+                       "Streams that have ended, by how." },
+    [M_STREAMS_ACTIVE] = { "codex_streams_active", NULL, GAUGE, 1, NULL, BARE,
+                           "Streams that run." },
+    [M_QUEUE_DEPTH] = { "codex_queue_depth", NULL, GAUGE, 1, NULL, BARE,
+                        "Requests that wait for a turn." },
+    [M_QUEUE_WAIT] = { "codex_queue_wait_ms", NULL, HISTOGRAM, 1, gap_ms, BARE,
+                       "How long requests waited for a turn." },
+    [M_CONNECTIONS] = { "codex_connections", NULL, GAUGE, 1, NULL, BARE,
+                        "Connections of clients." },
+    [M_PROXY_OVERHEAD] = { "codex_proxy_overhead_us", NULL, HISTOGRAM, 2, overhead_us,
+                           LABELS("route"),
+                           "Time of a request that was not spent waiting for the "
+                           "worker, the queue or the client." },
+    [M_TOKENS] = { "codex_tokens", NULL, COUNTER, 16, NULL, LABELS("model", "type"),
+                   "Tokens as the upstream counted them; cached is part of prompt, reasoning of "
+                   "completion." },
+    [M_COST] = { "codex_estimated_cost_usd", NULL, COUNTER, 4, NULL, LABELS("model"),
+                 "Cost of the tokens by the price file, in US dollars." },
+    [M_UNPRICED] = { "codex_unpriced_tokens", NULL, COUNTER, 4, NULL, LABELS("model"),
+                     "Tokens of models that the price file does not know." },
+    [M_TURNS] = { "codex_turns", NULL, COUNTER, 9, NULL, LABELS("outcome"),
+                  "Turns that have ended, by how." },
+    [M_TURNS_ACTIVE] = { "codex_turns_active", NULL, GAUGE, 1, NULL, BARE,
+                         "Turns that occupy the worker." },
+    [M_TOOL_BUFFER_STARTED] = { "codex_tool_buffer_started", NULL, COUNTER, 1, NULL, BARE,
+                                "Batches of function calls that began to be gathered." },
+    [M_TOOL_BUFFER_FLUSHED] = { "codex_tool_buffer_flushed", NULL, COUNTER, 1, NULL, BARE,
+                                "Batches of function calls that were given to the client." },
+    [M_TOOL_BUFFER_ABORTED] = { "codex_tool_buffer_aborted", NULL, COUNTER, 1, NULL, BARE,
+                                "Batches of function calls that came to nothing." },
+    [M_TOOL_PARKED] = { "codex_tool_turns_parked", NULL, GAUGE, 1, NULL, BARE,
+                        "Turns that wait for the results of their calls." },
+    [M_TOOL_RESUMED] = { "codex_tool_turns_resumed", NULL, COUNTER, 1, NULL, BARE,
+                         "Parked turns that were carried on." },
+    [M_THREADS_REUSED] = { "codex_threads_reused", NULL, COUNTER, 1, NULL, BARE,
+                           "Requests that continued on the thread of an answered one." },
+    [M_RUNS_AGAIN] = { "codex_runs_again", NULL, COUNTER, 1, NULL, BARE,
+                       "Requests that were run again because their worker was lost." },
+    [M_WORKER_STATE] = { "codex_worker_state", NULL, GAUGE, 8, NULL, LABELS("state"),
+                         "1 for the state that the worker is in." },
+    [M_WORKER_READY] = { "codex_worker_ready", NULL, GAUGE, 1, NULL, BARE,
+                         "1 while the worker takes turns." },
+    [M_WORKER_RESTARTS] = { "codex_worker_restarts", NULL, COUNTER, 10, NULL, LABELS("reason"),
+                            "Workers that were lost, by the reason." },
+    [M_WORKER_RECYCLES] = { "codex_worker_recycles", NULL, COUNTER, 5, NULL, LABELS("reason"),
+                            "Workers that made way for a fresh one, by the reason." },
+    [M_WORKER_BACKOFF] = { "codex_worker_backoff_ms", NULL, GAUGE, 1, NULL, BARE,
+                           "What is left of the pause before the next start." },
+    [M_WORKER_STREAK] = { "codex_worker_restart_streak", NULL, GAUGE, 1, NULL, BARE,
+                          "Failures in a row." },
+    [M_WORKER_START] = { "codex_worker_start_duration_ms", NULL, HISTOGRAM, 1, start_ms, BARE,
+                         "From the spawn of a worker until it is ready." },
+    [M_WORKER_MEMORY] = { "codex_worker_resident_memory_bytes", NULL, GAUGE, 1, NULL, BARE,
+                          "Resident memory of the worker." },
+    [M_WORKER_CPU] = { "codex_worker_cpu_seconds", NULL, COUNTER, 1, NULL, BARE,
+                       "CPU time of the worker that runs now." },
+    [M_WORKER_INPUT_QUEUE] = { "codex_worker_input_queue_bytes", NULL, GAUGE, 1, NULL, BARE,
+                               "Bytes that the worker has not read yet." },
+    [M_WORKER_LINES_BAD] = { "codex_worker_bad_lines", NULL, COUNTER, 1, NULL, BARE,
+                             "Lines of the worker that were no messages." },
+    [M_MAINTENANCE] = { "codex_maintenance_mode", NULL, GAUGE, 2, NULL, LABELS("state"),
+                        "1 for the state that maintenance is in." },
+    [M_QUOTA_REJECTIONS] = { "codex_quota_rejections", NULL, COUNTER, 3, NULL, LABELS("reason"),
+                             "Requests that the upstream refused for want of quota." },
+    [M_ADMISSION_REFUSED] = { "codex_admission_refused", NULL, COUNTER, 8, NULL, LABELS("reason"),
+                              "Requests that were not admitted, by the code of the error." },
+    [M_LOG_DROPPED] = { "codex_log_dropped", NULL, COUNTER, 1, NULL, BARE,
+                        "Log lines that found no room." },
+    [M_TRACE_WRITTEN] = { "codex_trace_written", NULL, COUNTER, 1, NULL, BARE,
+                          "Trace files written." },
+    [M_TRACE_PRUNED] = { "codex_trace_pruned", NULL, COUNTER, 4, NULL, LABELS("reason"),
+                         "Trace files removed, or not written, by the reason." },
+    [M_LOOP_LAG] = { "codex_loop_lag_ms", NULL, HISTOGRAM, 1, lag_ms, BARE,
+                     "How late the event loop came to a timer." },
+    [M_PROCESS_CPU] = { "process_cpu_seconds", NULL, COUNTER, 1, NULL, BARE,
+                        "CPU time of codex-api." },
+    [M_PROCESS_MEMORY] = { "process_resident_memory_bytes", NULL, GAUGE, 1, NULL, BARE,
+                           "Resident memory of codex-api." },
+    [M_PROCESS_MEMORY_LIMIT] = { "process_memory_limit_bytes", NULL, GAUGE, 1, NULL, BARE,
+                                 "What the cgroup allows to codex-api and its worker together." },
+    [M_PROCESS_FDS] = { "process_open_fds", NULL, GAUGE, 1, NULL, BARE, "Open descriptors." },
+    [M_PROCESS_FDS_MAX] = { "process_max_fds", NULL, GAUGE, 1, NULL, BARE,
+                            "Descriptors that may be open." },
+    [M_PROCESS_START] = { "process_start_time_seconds", NULL, GAUGE, 1, NULL, BARE,
+                          "When codex-api was started, in unix time." },
+};
+
+static struct shelf shelves[METRIC_COUNT];
+
+static size_t label_count(const struct family *f)
+{
+    size_t count = 0;
+    while (f->labels[count] != NULL)
+        count++;
+    return count;
+}
+
+static size_t bucket_count(const struct family *f)
+{
+    size_t count = 0;
+    while (f->bounds != NULL && f->bounds[count] != 0)
+        count++;
+    return count;
+}
+
+/* ---- series ---- */
+
+static bool same_labels(const struct series *s, const char *const *labels, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(s->labels[i], labels[i]) != 0)
+            return false;
+    return true;
+}
+
+static struct series *find(struct shelf *shelf, const char *const *labels, size_t count)
+{
+    for (size_t i = 0; i < shelf->count; i++)
+        if (same_labels(&shelf->series[i], labels, count))
+            return &shelf->series[i];
+    return NULL;
+}
+
+static struct series *make(struct shelf *shelf, const char *const *labels, size_t count)
+{
+    struct series *s = &shelf->series[shelf->count++];
+    *s = (struct series){ .value = 0 };
+    for (size_t i = 0; i < count; i++)
+        s->labels[i] = xstrdup(labels[i]);
+    return s;
+}
+
+/* The last place is for the one that takes what has no place. */
+static struct series *series_of(enum metric m, const char *const *labels, size_t count)
+{
+    static const char *const others[METRIC_LABELS_MAX] = { OTHER, OTHER, OTHER, OTHER };
+    const struct family *f = &families[m];
+    struct shelf *shelf = &shelves[m];
+    assert(count == label_count(f));
+    if (shelf->series == NULL)
+        shelf->series = xcalloc(f->series_max, sizeof(*shelf->series));
+    struct series *s = find(shelf, labels, count);
+    if (s != NULL)
+        return s;
+    if (shelf->count + 1 < f->series_max || (f->series_max == 1 && shelf->count == 0))
+        return make(shelf, labels, count);
+    s = find(shelf, others, count);
+    return s != NULL ? s : make(shelf, others, count);
+}
+
+void metric_add(enum metric m, double value, const char *const *labels, size_t count)
+{
+    assert(families[m].kind == COUNTER && value >= 0);
+    series_of(m, labels, count)->value += value;
+}
+
+void metric_set_value(enum metric m, double value, const char *const *labels, size_t count)
+{
+    assert(families[m].kind != HISTOGRAM);
+    series_of(m, labels, count)->value = value;
+}
+
+void metric_observe_value(enum metric m, double value, const char *const *labels, size_t count)
+{
+    const struct family *f = &families[m];
+    assert(f->kind == HISTOGRAM);
+    struct series *s = series_of(m, labels, count);
+    s->value += value;
+    s->count++;
+    for (size_t i = 0; f->bounds[i] != 0; i++) {
+        if (value <= f->bounds[i]) {
+            s->buckets[i]++;
+            break;
+        }
+    }
+}
+
+void metric_clear(enum metric m)
+{
+    struct shelf *shelf = &shelves[m];
+    for (size_t i = 0; i < shelf->count; i++)
+        for (size_t j = 0; j < METRIC_LABELS_MAX; j++)
+            free(shelf->series[i].labels[j]);
+    free(shelf->series);
+    *shelf = (struct shelf){ .count = 0 };
+}
+
+void metrics_reset(void)
+{
+    for (size_t m = 0; m < METRIC_COUNT; m++)
+        metric_clear((enum metric)m);
+}
+
+size_t metrics_lines_max(void)
+{
+    size_t lines = 0;
+    for (size_t m = 0; m < METRIC_COUNT; m++) {
+        const struct family *f = &families[m];
+        size_t each = f->kind == HISTOGRAM ? bucket_count(f) + 3 : 1;
+        lines += f->series_max * each * (f->seconds != NULL ? 2 : 1);
+    }
+    return lines;
+}
+
+/* ---- the page ---- */
+
+static void put_number(struct buf *out, double value)
+{
+    if (value == floor(value) && fabs(value) < 9007199254740992.0)
+        buf_printf(out, "%.0f", value);
+    else
+        buf_printf(out, "%.15g", value);
+}
+
+static void put_bound(struct buf *out, double bound)
+{
+    buf_printf(out, bound == floor(bound) ? "%.1f" : "%g", bound);
+}
+
+static void put_label(struct buf *out, const char *name, const char *value, bool first)
+{
+    buf_printf(out, "%s%s=\"", first ? "{" : ",", name);
+    for (; *value != '\0'; value++) {
+        if (*value == '\\' || *value == '"')
+            buf_putc(out, '\\');
+        if (*value == '\n')
+            buf_puts(out, "\\n");
+        else
+            buf_putc(out, *value);
+    }
+    buf_putc(out, '"');
+}
+
+/* The labels without the closing brace. True when there are any. */
+static bool put_labels(struct buf *out, const struct family *f, const struct series *s)
+{
+    for (size_t i = 0; f->labels[i] != NULL; i++)
+        put_label(out, f->labels[i], s->labels[i], i == 0);
+    return f->labels[0] != NULL;
+}
+
+static void put_sample(struct buf *out, const char *name, const char *suffix,
+                       const struct family *f, const struct series *s, double value)
+{
+    buf_printf(out, "%s%s", name, suffix);
+    if (put_labels(out, f, s))
+        buf_putc(out, '}');
+    buf_putc(out, ' ');
+    put_number(out, value);
+    buf_putc(out, '\n');
+}
+
+static void put_bucket(struct buf *out, const char *name, const struct family *f,
+                       const struct series *s, double bound, uint64_t count)
+{
+    buf_printf(out, "%s_bucket", name);
+    buf_puts(out, put_labels(out, f, s) ? ",le=\"" : "{le=\"");
+    if (bound == 0)
+        buf_puts(out, "+Inf");
+    else
+        put_bound(out, bound);
+    buf_printf(out, "\"} %llu\n", (unsigned long long)count);
+}
+
+static void put_histogram(struct buf *out, const char *name, const struct family *f,
+                          const struct series *s, double divisor)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; f->bounds[i] != 0; i++) {
+        sum += s->buckets[i];
+        put_bucket(out, name, f, s, f->bounds[i] / divisor, sum);
+    }
+    put_bucket(out, name, f, s, 0, s->count);
+    put_sample(out, name, "_sum", f, s, s->value / divisor);
+    put_sample(out, name, "_count", f, s, (double)s->count);
+}
+
+static void put_head(struct buf *out, const struct family *f, const char *name,
+                     enum metrics_format format)
+{
+    static const char *const kinds[] = { "counter", "gauge", "histogram" };
+    const char *suffix = f->kind == COUNTER && format == METRICS_TEXT ? "_total" : "";
+    buf_printf(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", name, suffix, f->help, name, suffix,
+               kinds[f->kind]);
+}
+
+static void put_family(struct buf *out, const struct family *f, const struct shelf *shelf,
+                       const char *name, double divisor, enum metrics_format format)
+{
+    put_head(out, f, name, format);
+    for (size_t i = 0; i < shelf->count; i++) {
+        const struct series *s = &shelf->series[i];
+        if (f->kind == HISTOGRAM)
+            put_histogram(out, name, f, s, divisor);
+        else
+            put_sample(out, name, f->kind == COUNTER ? "_total" : "", f, s, s->value);
+    }
+}
+
+void metrics_write(struct buf *out, enum metrics_format format)
+{
+    for (size_t m = 0; m < METRIC_COUNT; m++) {
+        const struct family *f = &families[m];
+        if (shelves[m].count == 0)
+            continue;
+        put_family(out, f, &shelves[m], f->name, 1, format);
+        if (f->seconds != NULL)
+            put_family(out, f, &shelves[m], f->seconds, 1000, format);
+    }
+    if (format == METRICS_OPENMETRICS)
+        buf_puts(out, "# EOF\n");
+}
+
+enum metrics_format metrics_negotiate(const char *accept, size_t len)
+{
+    static const char wanted[] = "application/openmetrics-text";
+    return accept != NULL && memmem(accept, len, wanted, sizeof(wanted) - 1) != NULL
+               ? METRICS_OPENMETRICS
+               : METRICS_TEXT;
+}
+
+const char *metrics_content_type(enum metrics_format format)
+{
+    return format == METRICS_OPENMETRICS
+               ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+               : "text/plain; version=0.0.4; charset=utf-8";
+}

@@ -1,0 +1,121 @@
+/* Resources of our process and of the worker's, from /proc and the cgroup. */
+#include "metrics.h"
+
+#include "file.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define PROC_FILE_MAX 8192
+
+/* What /proc/<pid>/stat tells after the name, which may hold anything. */
+struct stat_line {
+    unsigned long long user_ticks;
+    unsigned long long system_ticks;
+    unsigned long long started_ticks; /* since boot */
+    long long resident_pages;
+};
+
+static bool read_stat(const char *path, struct stat_line *ret)
+{
+    struct buf text = BUF_INIT;
+    bool ok = file_read(path, &text, PROC_FILE_MAX);
+    const char *at = ok ? strrchr(buf_str(&text), ')') : NULL;
+    ok = at != NULL &&
+         sscanf(at + 1,
+                " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d "
+                "%llu %*u %lld",
+                &ret->user_ticks, &ret->system_ticks, &ret->started_ticks,
+                &ret->resident_pages) == 4;
+    buf_free(&text);
+    return ok;
+}
+
+static double seconds_of(unsigned long long ticks)
+{
+    return (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double bytes_of(long long pages)
+{
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static size_t count_descriptors(void)
+{
+    size_t count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    while (folder != NULL && readdir(folder) != NULL)
+        count++;
+    if (folder != NULL)
+        closedir(folder);
+    return count > 3 ? count - 3 : 0; /* `.`, `..` and the folder's own */
+}
+
+/* Unix time of the boot, from the line `btime N`. */
+static double boot_time(void)
+{
+    struct buf text = BUF_INIT;
+    double boot = 0;
+    if (file_read("/proc/stat", &text, 1024 * 1024)) {
+        const char *at = strstr(buf_str(&text), "\nbtime ");
+        boot = at != NULL ? strtod(at + 7, NULL) : 0;
+    }
+    buf_free(&text);
+    return boot;
+}
+
+/* The limit of our own cgroup (v2); a machine without one has none. */
+static bool memory_limit(double *ret)
+{
+    struct buf group = BUF_INIT;
+    struct buf limit = BUF_INIT;
+    bool found = false;
+    if (file_read("/proc/self/cgroup", &group, PROC_FILE_MAX) &&
+        strncmp(buf_str(&group), "0::", 3) == 0) {
+        const char *name = buf_str(&group) + 3;
+        char *path = xasprintf("/sys/fs/cgroup%.*s/memory.max", (int)strcspn(name, "\n"), name);
+        found = file_read(path, &limit, PROC_FILE_MAX) && *buf_str(&limit) >= '0' &&
+                *buf_str(&limit) <= '9';
+        free(path);
+    }
+    if (found)
+        *ret = strtod(buf_str(&limit), NULL);
+    buf_free(&group);
+    buf_free(&limit);
+    return found;
+}
+
+static void collect_worker(int pid)
+{
+    struct stat_line stat;
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    metric_clear(M_WORKER_MEMORY);
+    metric_clear(M_WORKER_CPU);
+    if (pid == 0 || !read_stat(path, &stat))
+        return;
+    metric_set(M_WORKER_MEMORY, bytes_of(stat.resident_pages));
+    metric_set(M_WORKER_CPU, seconds_of(stat.user_ticks + stat.system_ticks));
+}
+
+void metrics_collect_process(int worker_pid)
+{
+    struct stat_line stat;
+    struct rlimit descriptors;
+    double limit = 0;
+    if (read_stat("/proc/self/stat", &stat)) {
+        metric_set(M_PROCESS_CPU, seconds_of(stat.user_ticks + stat.system_ticks));
+        metric_set(M_PROCESS_MEMORY, bytes_of(stat.resident_pages));
+        metric_set(M_PROCESS_START, boot_time() + seconds_of(stat.started_ticks));
+    }
+    metric_set(M_PROCESS_FDS, (double)count_descriptors());
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0)
+        metric_set(M_PROCESS_FDS_MAX, (double)descriptors.rlim_cur);
+    if (memory_limit(&limit))
+        metric_set(M_PROCESS_MEMORY_LIMIT, limit);
+    collect_worker(worker_pid);
+}
