@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 enum demo_mode { DEMO_OFF, DEMO_AUTO, DEMO_ON };
+enum metrics_access { METRICS_AUTO, METRICS_KEY, METRICS_OFF };
 enum catalog_mode { CATALOG_STRIPPED, CATALOG_BUNDLED };
 
 /* All strings are owned; an unset one is NULL. Times are milliseconds, sizes bytes. */
@@ -19,6 +20,10 @@ struct config {
     char *api_key; /* secret */
     char *api_key_file;
     char *keys_file;
+    char *admin_key; /* secret */
+    char *admin_key_file;
+    int64_t maintenance; /* at the start */
+    int64_t maintenance_retry_after_s;
     int64_t rate_rpm;
     int64_t rate_burst;
     char *codex_bin;
@@ -64,9 +69,28 @@ struct config {
     int64_t write_stall_ms;
     int64_t stream_pending_max_bytes;
     int64_t completion_max_bytes;
-    int64_t log_level;     /* enum log_level */
-    int64_t worker_stderr; /* enum stderr_mode */
-    char *log_levels;      /* of single components, as log_set_levels takes them */
+    int64_t log_level;      /* enum log_level */
+    int64_t worker_stderr;  /* enum stderr_mode */
+    char *log_levels;       /* of single components, as log_set_levels takes them */
+    int64_t metrics_access; /* enum metrics_access */
+    int64_t metrics_port;   /* 0: no second listener */
+    char *metrics_host;
+    char *health_checks;
+    char *health_required;
+    int64_t health_interval_ms;
+    int64_t health_timeout_ms;
+    int64_t health_rpc_max_ms;
+    int64_t health_disk_min_bytes;
+    int64_t health_memory_max_percent;
+    char *trace_buffer;
+    int64_t trace_ttl_ms;
+    int64_t trace_files_max;
+    char *trace_key_file;
+    int64_t interaction_log;
+    int64_t interaction_prompt_chars;
+    int64_t interaction_retention_days;
+    int64_t interaction_max_bytes;
+    char *price_file;
     int64_t startup_hint;
 };
 

@@ -21,6 +21,9 @@ CHECK_RESULT struct keyring *keyring_load(const char *path, int64_t rpm, int64_t
 /* Sets the key named "default"; `text` is borrowed for the call. */
 void keyring_set_default(struct keyring *ring, const char *text);
 
+/* Sets the key of administrators, which is none of a client; `text` is borrowed for the call. */
+void keyring_set_admin(struct keyring *ring, const char *text);
+
 /* Other limits for keys without limits of their own, from now on. */
 void keyring_set_limits(struct keyring *ring, int64_t rpm, int64_t burst);
 
@@ -34,6 +37,9 @@ size_t keyring_count(const struct keyring *ring);
 /* The name of the key that was presented, or NULL: borrowed until the next reload, so copy it. It takes the same time whichever key it is,
  * and wherever it differs from them. */
 const char *keyring_find(const struct keyring *ring, const char *presented, size_t len);
+
+/* Whether it is the key of administrators; the same time in any case. */
+bool keyring_is_admin(const struct keyring *ring, const char *presented, size_t len);
 
 /* One request of the key of that name; one that is gone meanwhile has no limit any more. */
 void keyring_take(struct keyring *ring, const char *name, uint64_t now_ms, struct rate_state *ret);

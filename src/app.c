@@ -104,19 +104,52 @@ static int load_keyring(struct app *app)
     return 0;
 }
 
-/* The default key: of the settings, or of its file. False with a message for people in `ret_why` (owned by the caller). */
-static bool read_default_key(const struct app *app, struct buf *ret, char **ret_why)
+/* A key: of the settings, or of its file, which is `file` or else `name` in CODEX_HOME. False with a message for people in
+ * `ret_why` (owned by the caller). */
+static bool read_key(const struct app *app, const char *key, const char *file, const char *name,
+                     struct buf *ret, char **ret_why)
 {
-    const struct config *c = app->config;
-    if (c->api_key != NULL) {
-        buf_puts(ret, c->api_key);
+    if (key != NULL) {
+        buf_puts(ret, key);
         return true;
     }
-    char *path =
-        c->api_key_file != NULL ? xstrdup(c->api_key_file) : xasprintf("%s/api-key", app->home);
+    char *path = file != NULL ? xstrdup(file) : xasprintf("%s/%s", app->home, name);
     bool ok = access_key_from_file(path, ret, ret_why);
     free(path);
     return ok;
+}
+
+static bool read_default_key(const struct app *app, struct buf *ret, char **ret_why)
+{
+    const struct config *c = app->config;
+    return read_key(app, c->api_key, c->api_key_file, "api-key", ret, ret_why);
+}
+
+static bool read_admin_key(const struct app *app, struct buf *ret, char **ret_why)
+{
+    const struct config *c = app->config;
+    return read_key(app, c->admin_key, c->admin_key_file, "admin-key", ret, ret_why);
+}
+
+static void wipe_key(struct buf *key)
+{
+    if (key->data != NULL)
+        sodium_memzero(key->data, key->cap);
+    buf_free(key);
+}
+
+static int prepare_admin_key(struct app *app)
+{
+    char *why = NULL;
+    struct buf key = BUF_INIT;
+    int rc = 0;
+    if (read_admin_key(app, &key, &why))
+        keyring_set_admin(app->keyring, buf_str(&key));
+    else
+        rc = complain("PROXY_ADMIN_KEY_FILE", why);
+    free(why);
+    wipe_key(&key);
+    return rc;
 }
 
 static int prepare_key(struct app *app)
@@ -127,14 +160,8 @@ static int prepare_key(struct app *app)
         free(why);
         return rc;
     }
-    return load_keyring(app);
-}
-
-static void wipe_key(struct app *app)
-{
-    if (app->key_text.data != NULL)
-        sodium_memzero(app->key_text.data, app->key_text.cap);
-    buf_free(&app->key_text);
+    int rc = load_keyring(app);
+    return rc == 0 ? prepare_admin_key(app) : rc;
 }
 
 /* ---- stop: drain, then the worker, then the rest; the loop ends by itself ---- */
@@ -326,16 +353,19 @@ static int load_again(struct config *ret)
 static bool reload_keys(struct app *app)
 {
     struct buf key = BUF_INIT;
+    struct buf admin = BUF_INIT;
     char *why = NULL;
-    bool ok = read_default_key(app, &key, &why) && keyring_reload(app->keyring, &why);
-    if (ok)
+    bool ok = read_default_key(app, &key, &why) && read_admin_key(app, &admin, &why) &&
+              keyring_reload(app->keyring, &why);
+    if (ok) {
         keyring_set_default(app->keyring, buf_str(&key));
-    else
+        keyring_set_admin(app->keyring, buf_str(&admin));
+    } else {
         log_error("app", "setting_complaint", LOG_ID("text", why));
+    }
     free(why);
-    if (key.data != NULL)
-        sodium_memzero(key.data, key.cap);
-    buf_free(&key);
+    wipe_key(&key);
+    wipe_key(&admin);
     return ok;
 }
 
@@ -504,7 +534,7 @@ static void show_hint(struct app *app)
                 "\"user\",\"content\":\"Say hello.\"}]}'\n\n",
                 app->url, key, model);
     }
-    wipe_key(app);
+    wipe_key(&app->key_text);
 }
 
 static void on_worker_change(void *ctx, bool ready)
@@ -596,7 +626,7 @@ int app_run(struct config *config)
         rc = prepare_key(app);
     if (rc == 0)
         rc = run_loop(app);
-    wipe_key(app);
+    wipe_key(&app->key_text);
     free(app->url);
     keyring_free(app->keyring);
     free(app);

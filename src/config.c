@@ -42,6 +42,7 @@ static const char *const commentary_choices[] = { "reasoning", "content", "drop"
 static const char *const level_choices[] = { "debug", "info", "warn", "error", NULL };
 static const char *const stderr_choices[] = { "off", "redacted", NULL };
 static const char *const switch_choices[] = { "0", "1", NULL };
+static const char *const metrics_choices[] = { "auto", "key", "off", NULL };
 
 /* h2o moves a request that reaches 32 MiB into a temporary file; prompts never touch the disk, so the
  * body limit stays below. */
@@ -62,6 +63,15 @@ static const struct setting settings[] = {
       "CODEX_HOME/api-key" },
     { "PROXY_KEYS_FILE", TEXT, FIELD(keys_file), NULL, 0, 0, NULL,
       "file of named keys beside that one, changed with codex-api key; unset: CODEX_HOME/keys" },
+    { "PROXY_ADMIN_KEY", SECRET, FIELD(admin_key), NULL, 0, 0, NULL,
+      "bearer key of the /internal paths; unset: the one in PROXY_ADMIN_KEY_FILE" },
+    { "PROXY_ADMIN_KEY_FILE", TEXT, FIELD(admin_key_file), NULL, 0, 0, NULL,
+      "file with that key, made with a random key (mode 0600) if missing; unset: "
+      "CODEX_HOME/admin-key" },
+    { "PROXY_MAINTENANCE_MODE", CHOICE, FIELD(maintenance), "0", 0, 0, switch_choices,
+      "1: start in maintenance; 0: in the state of the last run" },
+    { "PROXY_MAINTENANCE_RETRY_AFTER_S", COUNT, FIELD(maintenance_retry_after_s), "60", 1, 86400,
+      NULL, "Retry-After of a maintenance that names none, in seconds" },
     { "PROXY_RATE_LIMIT_RPM", COUNT, FIELD(rate_rpm), "0", 0, RATE_RPM_MAX, NULL,
       "chat requests a minute that each key may send, unless it has a limit of its own; 429 above. "
       "0: no limit" },
@@ -172,6 +182,51 @@ static const struct setting settings[] = {
       "what the worker says on stderr once it runs, which may quote users; redacted: logged "
       "without "
       "what looks like a secret" },
+    { "METRICS_ACCESS", CHOICE, FIELD(metrics_access), "auto", 0, 0, metrics_choices,
+      "who may read /metrics; auto: who comes over the loopback interface, others with a key; key: "
+      "with a key of the API or the admin key; off: nobody" },
+    { "METRICS_PORT", COUNT, FIELD(metrics_port), "0", 0, 65535, NULL,
+      "TCP port of a second listener, which serves /metrics and the health paths to anyone; 0: "
+      "none" },
+    { "METRICS_HOST", TEXT, FIELD(metrics_host), "127.0.0.1", 0, 0, NULL,
+      "address of that listener: an IPv4 or IPv6 literal" },
+    { "HEALTH_CHECKS", TEXT, FIELD(health_checks), NULL, 0, 0, NULL,
+      "checks of your own in the health answers, separated by commas: name=tcp:host:port, or "
+      "name=file:/path:seconds for a file that must not be older" },
+    { "HEALTH_REQUIRED", TEXT, FIELD(health_required), NULL, 0, 0, NULL,
+      "names of checks that make /readyz answer 503 when they fail, separated by commas; others "
+      "only show" },
+    { "HEALTH_INTERVAL_MS", MILLIS, FIELD(health_interval_ms), "10000", 100, HOUR, NULL,
+      "how often the checks are made" },
+    { "HEALTH_TIMEOUT_MS", MILLIS, FIELD(health_timeout_ms), "2000", 10, HOUR, NULL,
+      "a tcp check without a connection by then has failed" },
+    { "HEALTH_RPC_MAX_MS", MILLIS, FIELD(health_rpc_max_ms), "5000", 1, HOUR, NULL,
+      "the check worker_rpc fails when the last answered heartbeat took longer" },
+    { "HEALTH_DISK_MIN_BYTES", BYTES, FIELD(health_disk_min_bytes), "104857600", 0,
+      1024 * 1024 * MIB, NULL, "the check disk fails when CODEX_HOME has less room" },
+    { "HEALTH_MEMORY_MAX_PERCENT", COUNT, FIELD(health_memory_max_percent), "90", 1, 100, NULL,
+      "the check memory fails when more of the cgroup's limit is in use" },
+    { "PROXY_TRACE_BUFFER", TEXT, FIELD(trace_buffer), "off", 0, 0, NULL,
+      "requests that leave a trace file in CODEX_HOME/trace-buffer: off, errors, all, or sample:N "
+      "for errors and one of N others" },
+    { "PROXY_TRACE_TTL_MS", MILLIS, FIELD(trace_ttl_ms), "86400000", 100, 30 * 24 * HOUR, NULL,
+      "trace files that are older are removed" },
+    { "PROXY_TRACE_FILES_MAX", COUNT, FIELD(trace_files_max), "100", 1, 10000, NULL,
+      "trace files that are kept; the oldest is removed" },
+    { "PROXY_TRACE_KEY_FILE", TEXT, FIELD(trace_key_file), NULL, 0, 0, NULL,
+      "file with the key that trace files are encrypted with, made with a random key (mode 0600) "
+      "if missing; unset: they are not" },
+    { "INTERACTION_LOG", CHOICE, FIELD(interaction_log), "1", 0, 0, switch_choices,
+      "1: one line for each API request in CODEX_HOME/interactions/YYYY-MM-DD.jsonl" },
+    { "INTERACTION_PROMPT_CHARS", COUNT, FIELD(interaction_prompt_chars), "0", 0, 4096, NULL,
+      "characters of the last user message in it, scrubbed; 0: none" },
+    { "INTERACTION_RETENTION_DAYS", COUNT, FIELD(interaction_retention_days), "30", 1, 3660, NULL,
+      "files that are older are removed" },
+    { "INTERACTION_MAX_BYTES", BYTES, FIELD(interaction_max_bytes), "268435456", 64 * KIB,
+      1024 * 1024 * MIB, NULL, "room of all of them; the oldest is removed" },
+    { "PRICE_FILE", TEXT, FIELD(price_file), NULL, 0, 0, NULL,
+      "JSON file of prices, US dollars for a million tokens: {\"model\": {\"input\": 1.25, "
+      "\"cached_input\": 0.125, \"output\": 10}}; read again on SIGHUP" },
     { "STARTUP_HINT", CHOICE, FIELD(startup_hint), "0", 0, 0, switch_choices,
       "1: print the URL, the key and a curl line on stderr once the worker is ready" },
 };
@@ -263,7 +318,8 @@ static bool known(const char *name, size_t len)
 /* A misspelt setting would silently do nothing: warn about names that only we could have. */
 static void warn_unknown(FILE *complaints)
 {
-    static const char *const prefixes[] = { "PROXY_", "WORKER_", "SSE_" };
+    static const char *const prefixes[] = { "PROXY_",   "WORKER_", "SSE_",
+                                            "METRICS_", "HEALTH_", "INTERACTION_" };
     for (char **var = environ; var != NULL && *var != NULL; var++) {
         size_t len = strcspn(*var, "=");
         for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
@@ -300,6 +356,32 @@ static int check_log_levels(const struct config *c, FILE *complaints)
     return 1;
 }
 
+static int check_address(const char *name, const char *text, FILE *complaints)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    if (inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1)
+        return 0;
+    fprintf(complaints, "%s: must be an IPv4 or IPv6 literal, without brackets\n", name);
+    return 1;
+}
+
+static int check_key(const char *name, const char *key, FILE *complaints)
+{
+    size_t len = key != NULL ? strlen(key) : ACCESS_KEY_MIN;
+    if (len < ACCESS_KEY_MIN || len > ACCESS_KEY_MAX) {
+        fprintf(complaints, "%s: must have %d to %d characters\n", name, ACCESS_KEY_MIN,
+                ACCESS_KEY_MAX);
+        return 1;
+    }
+    for (const char *p = key; p != NULL && *p != '\0'; p++) {
+        if (*p <= ' ' || *p > '~') {
+            fprintf(complaints, "%s: must be printable ASCII without spaces\n", name);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int check_together(const struct config *c, FILE *complaints)
 {
     int wrong = check_log_levels(c, complaints);
@@ -308,27 +390,14 @@ static int check_together(const struct config *c, FILE *complaints)
         fputs("WORKER_BACKOFF_MAX_MS: must not be below WORKER_BACKOFF_INITIAL_MS\n", complaints);
         wrong++;
     }
-    unsigned char address[sizeof(struct in6_addr)];
-    if (inet_pton(AF_INET, c->host, address) != 1 && inet_pton(AF_INET6, c->host, address) != 1) {
-        fputs("PROXY_HOST: must be an IPv4 or IPv6 literal, without brackets\n", complaints);
-        wrong++;
-    }
+    wrong += check_address("PROXY_HOST", c->host, complaints);
+    wrong += check_address("METRICS_HOST", c->metrics_host, complaints);
     if (c->bodies_max_bytes != 0 && c->bodies_max_bytes < c->body_max_bytes) {
         fputs("MAX_BODIES_BYTES: must not be below MAX_BODY_BYTES\n", complaints);
         wrong++;
     }
-    size_t len = c->api_key != NULL ? strlen(c->api_key) : ACCESS_KEY_MIN;
-    if (len < ACCESS_KEY_MIN || len > ACCESS_KEY_MAX) {
-        fprintf(complaints, "PROXY_API_KEY: must have %d to %d characters\n", ACCESS_KEY_MIN,
-                ACCESS_KEY_MAX);
-        return wrong + 1;
-    }
-    for (const char *p = c->api_key; p != NULL && *p != '\0'; p++) {
-        if (*p <= ' ' || *p > '~') {
-            fputs("PROXY_API_KEY: must be printable ASCII without spaces\n", complaints);
-            return wrong + 1;
-        }
-    }
+    wrong += check_key("PROXY_API_KEY", c->api_key, complaints);
+    wrong += check_key("PROXY_ADMIN_KEY", c->admin_key, complaints);
     return wrong;
 }
 
@@ -372,6 +441,10 @@ static const char *const fixed_names[] = {
     "STARTUP_HINT",    "PROXY_API_KEY_FILE",
     "AUTH_POLL_MS",    "PROXY_KEYS_FILE",
     "MAX_CONNECTIONS", "MAX_BODIES_BYTES",
+    "PROXY_ADMIN_KEY", "PROXY_ADMIN_KEY_FILE",
+    "METRICS_PORT",    "METRICS_HOST",
+    "INTERACTION_LOG", "PROXY_MAINTENANCE_MODE",
+    "HEALTH_CHECKS",   "PROXY_TRACE_KEY_FILE",
 };
 
 static bool is_fixed(const struct setting *s)

@@ -22,7 +22,8 @@ struct key_set {
     size_t count;
 };
 
-enum { SET_DEFAULT, SET_FILE, SET_COUNT };
+/* Those before SET_CLIENTS are keys of clients. */
+enum { SET_DEFAULT, SET_FILE, SET_CLIENTS, SET_ADMIN = SET_CLIENTS, SET_COUNT };
 
 struct keyring {
     char *path; /* owned */
@@ -41,7 +42,7 @@ static void set_free(struct key_set *set)
 
 static struct key *find_name(const struct keyring *ring, const char *name)
 {
-    for (size_t s = 0; s < SET_COUNT; s++)
+    for (size_t s = 0; s < SET_CLIENTS; s++)
         for (size_t i = 0; i < ring->sets[s].count; i++)
             if (strcmp(ring->sets[s].keys[i].name, name) == 0)
                 return &ring->sets[s].keys[i];
@@ -90,7 +91,8 @@ struct keyring *keyring_load(const char *path, int64_t rpm, int64_t burst, char 
     return NULL;
 }
 
-void keyring_set_default(struct keyring *ring, const char *text)
+/* A set of one key that is given as text. */
+static void set_one(struct keyring *ring, size_t which, const char *text)
 {
     struct key_file file = { .count = 0 };
     struct key_entry entry = { .name = KEY_DEFAULT_NAME, .rpm = -1, .burst = -1 };
@@ -98,10 +100,20 @@ void keyring_set_default(struct keyring *ring, const char *text)
     key_hash(file.salt, text, strlen(text), entry.hash);
     key_file_add(&file, &entry);
     struct key_set set = make_set(ring, &file);
-    set_free(&ring->sets[SET_DEFAULT]);
-    ring->sets[SET_DEFAULT] = set;
+    set_free(&ring->sets[which]);
+    ring->sets[which] = set;
     key_file_free(&file);
     sodium_memzero(&entry, sizeof(entry));
+}
+
+void keyring_set_default(struct keyring *ring, const char *text)
+{
+    set_one(ring, SET_DEFAULT, text);
+}
+
+void keyring_set_admin(struct keyring *ring, const char *text)
+{
+    set_one(ring, SET_ADMIN, text);
 }
 
 void keyring_set_limits(struct keyring *ring, int64_t rpm, int64_t burst)
@@ -109,7 +121,7 @@ void keyring_set_limits(struct keyring *ring, int64_t rpm, int64_t burst)
     uint64_t now_ms = clock_mono_ms();
     ring->rpm = rpm;
     ring->burst = burst;
-    for (size_t s = 0; s < SET_COUNT; s++)
+    for (size_t s = 0; s < SET_CLIENTS; s++)
         for (size_t i = 0; i < ring->sets[s].count; i++)
             set_bucket(ring, &ring->sets[s].keys[i], now_ms);
 }
@@ -149,11 +161,16 @@ const char *keyring_find(const struct keyring *ring, const char *presented, size
     const struct key *found = NULL;
     if (len > ACCESS_KEY_MAX)
         return NULL;
-    for (size_t s = 0; s < SET_COUNT; s++) {
+    for (size_t s = 0; s < SET_CLIENTS; s++) {
         const struct key *key = find_in(&ring->sets[s], presented, len);
         found = found != NULL ? found : key;
     }
     return found != NULL ? found->name : NULL;
+}
+
+bool keyring_is_admin(const struct keyring *ring, const char *presented, size_t len)
+{
+    return len <= ACCESS_KEY_MAX && find_in(&ring->sets[SET_ADMIN], presented, len) != NULL;
 }
 
 void keyring_take(struct keyring *ring, const char *name, uint64_t now_ms, struct rate_state *ret)

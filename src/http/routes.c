@@ -13,27 +13,33 @@
 #include <h2o.h>
 #include <stdio.h>
 
+enum access {
+    ACCESS_ANY,
+    ACCESS_CLIENT, /* with a client's key */
+    ACCESS_ADMIN   /* with the admin key */
+};
+
 struct route {
     const char *method;
     const char *path;
     bool prefix; /* everything below `path` too; then it ends with a slash */
-    bool guarded;
+    enum access access;
     const char *name; /* in logs and metrics: never what the client wrote */
     void (*handle)(struct routes *routes, h2o_req_t *req);
 };
 
 static const struct route table[] = {
-    { "POST", "/v1/chat/completions", false, true, "/v1/chat/completions",
+    { "POST", "/v1/chat/completions", false, ACCESS_CLIENT, "/v1/chat/completions",
       handle_chat_completions },
-    { "GET", "/v1/models", false, true, "/v1/models", handle_models },
-    { "GET", "/v1/models/", true, true, "/v1/models/{id}", handle_model },
-    { "GET", "/healthz", false, false, "/healthz", handle_readyz },
-    { "GET", "/readyz", false, false, "/readyz", handle_readyz },
-    { "GET", "/livez", false, false, "/livez", handle_livez },
-    { "GET", "/health", false, false, "/healthz", handle_readyz },
-    { "GET", "/health/ready", false, false, "/readyz", handle_readyz },
-    { "GET", "/status.json", false, false, "/status.json", handle_status },
-    { "GET", "/health/live", false, false, "/livez", handle_livez },
+    { "GET", "/v1/models", false, ACCESS_CLIENT, "/v1/models", handle_models },
+    { "GET", "/v1/models/", true, ACCESS_CLIENT, "/v1/models/{id}", handle_model },
+    { "GET", "/healthz", false, ACCESS_ANY, "/healthz", handle_readyz },
+    { "GET", "/readyz", false, ACCESS_ANY, "/readyz", handle_readyz },
+    { "GET", "/livez", false, ACCESS_ANY, "/livez", handle_livez },
+    { "GET", "/health", false, ACCESS_ANY, "/healthz", handle_readyz },
+    { "GET", "/health/ready", false, ACCESS_ANY, "/readyz", handle_readyz },
+    { "GET", "/status.json", false, ACCESS_ANY, "/status.json", handle_status },
+    { "GET", "/health/live", false, ACCESS_ANY, "/livez", handle_livez },
 };
 
 static bool path_matches(const struct route *route, h2o_iovec_t path)
@@ -101,7 +107,7 @@ static bool guard_path(h2o_req_t *req, struct reqctx *rc, const struct route *ro
 static bool guard_room(h2o_req_t *req, struct reqctx *rc, const struct route *route)
 {
     struct api_error error;
-    if (!route->guarded || !conn_is_spare(req))
+    if (route->access != ACCESS_CLIENT || !conn_is_spare(req))
         return true;
     api_error_set(&error, 503, "server_error", "server_overloaded", NULL,
                   "Too many connections are open; please try again.");
@@ -119,7 +125,7 @@ static const char *allowed_methods(const struct route *route)
 static bool guard_origin(const struct routes *routes, h2o_req_t *req, const struct route *route)
 {
     bool allowed = cors_allow(req, routes->config->cors_origins);
-    if (!allowed || route == NULL || !route->guarded || !cors_is_preflight(req))
+    if (!allowed || route == NULL || route->access != ACCESS_CLIENT || !cors_is_preflight(req))
         return true;
     cors_answer_preflight(req, allowed_methods(route));
     return false;
@@ -153,26 +159,36 @@ static h2o_iovec_t bearer_token(h2o_req_t *req)
     return h2o_iovec_init(value.base + len, value.len - len);
 }
 
+/* Whether the token opens the route. Notes whose it is. */
+static bool token_opens(const struct routes *routes, h2o_iovec_t token, struct reqctx *rc,
+                        const struct route *route)
+{
+    if (route->access == ACCESS_ADMIN)
+        return keyring_is_admin(routes->keyring, token.base, token.len);
+    const char *name = keyring_find(routes->keyring, token.base, token.len);
+    if (name != NULL)
+        snprintf(rc->key_name, sizeof(rc->key_name), "%s", name);
+    return name != NULL;
+}
+
 static bool guard_key(const struct routes *routes, h2o_req_t *req, struct reqctx *rc,
                       const struct route *route)
 {
     struct api_error error;
-    if (!route->guarded)
+    if (route->access == ACCESS_ANY)
         return true;
+    const char *kind = route->access == ACCESS_ADMIN ? "admin" : "API";
     h2o_iovec_t token = bearer_token(req);
-    const char *name =
-        token.base != NULL ? keyring_find(routes->keyring, token.base, token.len) : NULL;
-    if (name != NULL) {
-        snprintf(rc->key_name, sizeof(rc->key_name), "%s", name);
+    if (token.base != NULL && token_opens(routes, token, rc, route))
         return true;
-    }
     if (token.base == NULL)
         api_error_set(&error, 401, "invalid_request_error", NULL, NULL,
-                      "You didn't provide an API key: send it as one 'Authorization: Bearer' "
-                      "header.");
+                      "You didn't provide an %s key: send it as one 'Authorization: Bearer' "
+                      "header.",
+                      kind);
     else
         api_error_set(&error, 401, "invalid_request_error", "invalid_api_key", NULL,
-                      "Incorrect API key provided.");
+                      "Incorrect %s key provided.", kind);
     fail(req, rc, &error);
     return false;
 }

@@ -101,6 +101,18 @@ static const struct {
     NUMBER("WRITE_STALL_MS", write_stall_ms, 30000, 10, 3600000),
     NUMBER("STREAM_PENDING_MAX_BYTES", stream_pending_max_bytes, 8388608, 4096, 1073741824),
     NUMBER("COMPLETION_MAX_BYTES", completion_max_bytes, 67108864, 4096, 1073741824),
+    NUMBER("PROXY_MAINTENANCE_RETRY_AFTER_S", maintenance_retry_after_s, 60, 1, 86400),
+    NUMBER("METRICS_PORT", metrics_port, 0, 0, 65535),
+    NUMBER("HEALTH_INTERVAL_MS", health_interval_ms, 10000, 100, 3600000),
+    NUMBER("HEALTH_TIMEOUT_MS", health_timeout_ms, 2000, 10, 3600000),
+    NUMBER("HEALTH_RPC_MAX_MS", health_rpc_max_ms, 5000, 1, 3600000),
+    NUMBER("HEALTH_DISK_MIN_BYTES", health_disk_min_bytes, 104857600, 0, 1099511627776),
+    NUMBER("HEALTH_MEMORY_MAX_PERCENT", health_memory_max_percent, 90, 1, 100),
+    NUMBER("PROXY_TRACE_TTL_MS", trace_ttl_ms, 86400000, 100, 2592000000),
+    NUMBER("PROXY_TRACE_FILES_MAX", trace_files_max, 100, 1, 10000),
+    NUMBER("INTERACTION_PROMPT_CHARS", interaction_prompt_chars, 0, 0, 4096),
+    NUMBER("INTERACTION_RETENTION_DAYS", interaction_retention_days, 30, 1, 3660),
+    NUMBER("INTERACTION_MAX_BYTES", interaction_max_bytes, 268435456, 65536, 1099511627776),
 };
 
 static int64_t number_at(const struct config *c, size_t offset)
@@ -604,7 +616,7 @@ static void test_help_says_of_the_same_that_they_are_read_at_the_start(void **st
     FILE *out = open_memstream(&help, &len);
     config_help(out);
     fclose(out);
-    assert_int_equal(count_of(help, " (read at the start only)\n"), 14);
+    assert_int_equal(count_of(help, " (read at the start only)\n"), 22);
     free(help);
 }
 
