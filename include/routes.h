@@ -9,6 +9,7 @@ struct admission;
 struct config;
 struct exchanges;
 struct keyring;
+struct observatory;
 struct st_h2o_req_t;
 struct worker;
 
@@ -19,6 +20,7 @@ struct routes {
     struct worker *worker;
     struct exchanges *exchanges;
     struct admission *admission;
+    struct observatory *observatory;
     bool draining; /* we are about to stop: not ready, and no new work */
 };
 

@@ -8,6 +8,7 @@
 #include "descriptors.h"
 #include "exchange.h"
 #include "file.h"
+#include "hint.h"
 #include "key_command.h"
 #include "keyring.h"
 #include "launch.h"
@@ -15,6 +16,7 @@
 #include "login_watch.h"
 #include "model_stub.h"
 #include "models.h"
+#include "observatory.h"
 #include "routes.h"
 #include "server.h"
 #include "worker.h"
@@ -34,6 +36,7 @@
 
 #define EXIT_UNAVAILABLE 69 /* sysexits.h, as systemd and scripts know them */
 #define EXIT_SOFTWARE 70
+#define EXIT_IO 74
 #define EXIT_CONFIG 78
 
 #define DESCRIPTORS_OF_OUR_OWN 320 /* loop, worker, files; and connections that linger: linger.h */
@@ -58,8 +61,10 @@ struct app {
     struct deadline login_retry; /* of a worker for it that did not start */
     struct login_watch *login;   /* owned; NULL: nobody looks */
     bool hint_shown;
-    struct admission *admission; /* owned */
-    struct exchanges *exchanges; /* owned */
+    struct admission *admission;    /* owned */
+    struct exchanges *exchanges;    /* owned */
+    struct observatory observatory; /* owned */
+    struct deadline flush;          /* of the files of the observatory, at the end */
     struct routes routes;
     struct server *server; /* owned */
     char *url;             /* owned: of the API, once listening */
@@ -173,6 +178,22 @@ static void close_signals(struct app *app)
     uv_close((uv_handle_t *)&app->sighup, NULL);
 }
 
+/* The thread that writes hangs in a disk that does not answer: the loop could never be closed. */
+static void on_flush_deadline(struct deadline *d)
+{
+    (void)d;
+    log_error("app", "disk_stuck", LOG_INT("waited_ms", OBSERVATORY_FLUSH_MS));
+    log_stop();
+    _exit(EXIT_IO);
+}
+
+static void on_observatory_closed(void *ctx)
+{
+    struct app *app = ctx;
+    deadline_clear(app->deadlines, &app->flush);
+    uv_stop(&app->loop); /* h2o's own handles would keep it running */
+}
+
 static void on_worker_stopped(void *ctx)
 {
     struct app *app = ctx;
@@ -181,7 +202,8 @@ static void on_worker_stopped(void *ctx)
     app->login = NULL;
     model_stub_close(app->demo, NULL, NULL);
     app->demo = NULL;
-    uv_stop(&app->loop); /* h2o's own handles would keep it running */
+    deadline_set(app->deadlines, &app->flush, OBSERVATORY_FLUSH_MS, on_flush_deadline);
+    observatory_close(&app->observatory, on_observatory_closed, app);
 }
 
 static void on_drained(void *ctx)
@@ -328,6 +350,7 @@ static void apply_settings(struct app *app)
     keyring_set_limits(app->keyring, app->config->rate_rpm, app->config->rate_burst);
     admission_reconfigure(app->admission, &admission);
     exchanges_configure(app->exchanges, &exchange);
+    observatory_configure(&app->observatory, app->config);
     recycle(app, "reload");
 }
 
@@ -369,10 +392,22 @@ static bool reload_keys(struct app *app)
     return ok;
 }
 
+static bool check_observatory(const struct config *coming)
+{
+    char *why = NULL;
+    bool ok = observatory_check(coming, &why);
+    if (!ok)
+        log_error("app", "setting_complaint", LOG_ID("text", why));
+    free(why);
+    return ok;
+}
+
 static void reload(struct app *app)
 {
     struct config coming;
     int wrong = load_again(&coming);
+    if (wrong == 0 && !check_observatory(&coming))
+        wrong = 1;
     bool keys = wrong == 0 && reload_keys(app);
     if (wrong != 0 || !keys) {
         log_error("app", "reload_refused", LOG_INT("wrong_settings", wrong),
@@ -461,7 +496,8 @@ static int start_http_side(struct app *app)
                                    .keyring = app->keyring,
                                    .worker = app->worker,
                                    .exchanges = app->exchanges,
-                                   .admission = app->admission };
+                                   .admission = app->admission,
+                                   .observatory = &app->observatory };
     const struct server_options server = {
         .deadlines = app->deadlines,
         .routes = &app->routes,
@@ -477,63 +513,13 @@ static int start_http_side(struct app *app)
     return rc;
 }
 
-/* ---- what is said on stderr, for people ---- */
-
-static void say_source(const struct app *app)
-{
-    switch (app->source) {
-    case LAUNCH_DEMO:
-        fputs(
-            "codex-api: no credentials found: serving the embedded demo model '" CATALOG_DEMO_MODEL
-            "' (canned answers, no real model)\n",
-            stderr);
-        break;
-    case LAUNCH_NONE:
-        fputs(
-            "codex-api: no login, no OPENAI_API_KEY and no model provider found: every request is "
-            "answered 503; log in (scripts/login) and start again\n",
-            stderr);
-        break;
-    case LAUNCH_LOGIN:
-    case LAUNCH_API_KEY:
-    case LAUNCH_PROVIDER:
-        break;
-    }
-}
-
-static const char *an_example_model(const struct app *app)
-{
-    if (app->source == LAUNCH_DEMO)
-        return CATALOG_DEMO_MODEL;
-    return app->config->codex_model != NULL ? app->config->codex_model : "MODEL";
-}
-
-/* A literal IPv6 address stands in brackets in a URL; one that means "all" is reached at the loopback. */
-static char *url_host(const char *host)
-{
-    if (strcmp(host, "0.0.0.0") == 0)
-        return xstrdup("127.0.0.1");
-    if (strcmp(host, "::") == 0)
-        return xstrdup("[::1]");
-    return strchr(host, ':') != NULL ? xasprintf("[%s]", host) : xstrdup(host);
-}
-
-/* Once, when the first answer can be had: the lines are there to be pasted. */
+/* Once, when the first answer can be had. */
 static void show_hint(struct app *app)
 {
     app->hint_shown = true;
-    if (app->config->startup_hint != 0) {
-        const char *key = buf_str(&app->key_text);
-        const char *model = an_example_model(app);
-        fprintf(stderr, "\n  URL    %s\n  key    %s\n  model  %s%s\n\nTry it:\n\n", app->url, key,
-                model,
-                strcmp(model, "MODEL") == 0 ? " is one of those that GET /v1/models lists" : "");
-        fprintf(stderr,
-                "curl -N %s/chat/completions -H 'Authorization: Bearer %s' -H 'Content-Type: "
-                "application/json' -d '{\"model\":\"%s\",\"stream\":true,\"messages\":[{\"role\":"
-                "\"user\",\"content\":\"Say hello.\"}]}'\n\n",
-                app->url, key, model);
-    }
+    if (app->config->startup_hint != 0)
+        hint_show(stderr, app->url, buf_str(&app->key_text),
+                  hint_example_model(app->source, app->config->codex_model));
     wipe_key(&app->key_text);
 }
 
@@ -551,18 +537,29 @@ static void on_worker_change(void *ctx, bool ready)
 
 static void say_listening(struct app *app)
 {
-    char *host = url_host(app->config->host);
-    app->url = xasprintf("http://%s:%d/v1", host, server_port(app->server));
+    app->url = hint_url(app->config->host, server_port(app->server));
     fprintf(stderr, "listening on %s\n", app->url);
-    say_source(app);
-    free(host);
+    hint_source(stderr, app->source);
 }
 
 /* ---- the whole ---- */
 
+static int open_observatory(struct app *app)
+{
+    char *why = NULL;
+    if (observatory_open(&app->observatory, &app->loop, app->deadlines, app->config, app->home,
+                         &why))
+        return 0;
+    fprintf(stderr, "codex-api: %s\n", why);
+    free(why);
+    return EXIT_CONFIG;
+}
+
 static int start(struct app *app)
 {
-    int rc = start_worker_side(app);
+    int rc = open_observatory(app);
+    if (rc == 0)
+        rc = start_worker_side(app);
     if (rc == 0)
         rc = start_http_side(app);
     if (rc != 0)
@@ -590,6 +587,7 @@ static int tear_down(struct app *app)
     model_stub_close(app->demo, NULL, NULL);
     login_watch_free(app->login);
     deadline_clear(app->deadlines, &app->login_retry);
+    observatory_free(&app->observatory);
     deadlines_free(app->deadlines);
     uv_run(&app->loop, UV_RUN_DEFAULT);
     return uv_loop_close(&app->loop) == 0 ? 0 : EXIT_SOFTWARE;

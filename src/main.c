@@ -5,6 +5,7 @@
 #include "json.h"
 #include "key_command.h"
 #include "mem.h"
+#include "observatory.h"
 #include "sentinel.h"
 
 #include <fcntl.h>
@@ -45,13 +46,23 @@ static void print_help(FILE *out)
     config_help(out);
 }
 
+static int check_rest(const struct config *config)
+{
+    char *why = NULL;
+    if (observatory_check(config, &why))
+        return 0;
+    fprintf(stderr, "%s\n", why);
+    free(why);
+    return EXIT_CONFIG;
+}
+
 static int serve_or_check(bool check_only)
 {
     struct config config;
     int wrong = config_load(&config, stderr);
     int rc = EXIT_CONFIG;
     if (wrong == 0)
-        rc = check_only ? 0 : app_run(&config);
+        rc = check_only ? check_rest(&config) : app_run(&config);
     config_free(&config);
     return rc;
 }

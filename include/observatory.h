@@ -1,0 +1,42 @@
+/* All that watches and has a state of its own, put together for the rest of the program: made at the start, told of new settings,
+ * closed at the end. The log (log.h) and the metrics (metrics.h) have none: they are there from the first line on. */
+#ifndef OBSERVATORY_H
+#define OBSERVATORY_H
+
+#include "mem.h"
+
+#include <stdbool.h>
+
+struct config;
+struct deadlines;
+struct disk;
+struct uv_loop_s;
+
+#define OBSERVATORY_FLUSH_MS 2000 /* for files that are being written at the end */
+
+/* Everything is owned. */
+struct observatory {
+    struct deadlines *deadlines; /* borrowed */
+    struct disk *disk;
+};
+
+/* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is
+ * wrong; observatory_free in any case. */
+CHECK_RESULT bool observatory_open(struct observatory *o, struct uv_loop_s *loop,
+                                   struct deadlines *deadlines, const struct config *config,
+                                   const char *home, char **ret_why);
+
+/* Whether the settings of all that watches are right, beyond what config.h can tell: forms of texts, files that are named. False with
+ * a message for people, which begins with the name of the setting, in `ret_why` (owned by the caller). */
+CHECK_RESULT bool observatory_check(const struct config *config, char **ret_why);
+
+/* Other settings, from now on; observatory_check has passed them. */
+void observatory_configure(struct observatory *o, const struct config *config);
+
+/* Takes nothing more to be written, and calls `on_closed` once when all of it is; also from within. */
+void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void *ctx);
+
+/* After on_closed, or when nothing was written yet. Safe to repeat. */
+void observatory_free(struct observatory *o);
+
+#endif
