@@ -188,7 +188,7 @@ static void send_heartbeat(struct incarnation *inc)
 {
     inc->heard = false;
     rpc_call(inc->rpc, "server/diagnostics", json_object(), inc->options.heartbeat_timeout_ms,
-             on_heartbeat, inc);
+             on_heartbeat, inc, NULL);
 }
 
 /* ---- the child ---- */
@@ -199,23 +199,23 @@ static bool write_to_child(void *ctx, char *bytes, size_t len)
     return process_write(inc->process, bytes, len);
 }
 
-static void on_notification(void *ctx, const char *method, const json_t *params)
+static void on_notification(void *ctx, const struct rpc_message *note)
 {
     struct incarnation *inc = ctx;
-    if (!turns_notification(inc->turns, method, params) && may_tell(inc))
-        log_debug("worker", "notification_ignored", LOG_SIZE("method", method));
+    if (!turns_notification(inc->turns, note) && may_tell(inc))
+        log_debug("worker", "notification_ignored", LOG_SIZE("method", note->method));
 }
 
 /* Function calls go to the client. For the rest, the chat worker may do nothing but think: approvals, input of a user,
  * permissions are all denied. */
-static void on_request(void *ctx, const json_t *id, const char *method, const json_t *params)
+static void on_request(void *ctx, const struct rpc_message *request)
 {
     struct incarnation *inc = ctx;
-    if (turns_request(inc->turns, id, method, params))
+    if (turns_request(inc->turns, request))
         return;
     if (may_tell(inc))
-        log_warn("worker", "request_denied", LOG_SIZE("method", method));
-    rpc_refuse(inc->rpc, id, "codex-api grants no requests");
+        log_warn("worker", "request_denied", LOG_SIZE("method", request->method));
+    rpc_refuse(inc->rpc, request->id, "codex-api grants no requests");
 }
 
 static const struct rpc_handlers rpc_handlers = { write_to_child, on_notification, on_request };
@@ -300,8 +300,8 @@ static void send_initialize(struct incarnation *inc)
         json_pack("{s:{s:s, s:s, s:s}, s:{s:b, s:o}}", "clientInfo", "name", "codex_api", "title",
                   "codex-api", "version", CODEX_API_VERSION, "capabilities", "experimentalApi", 1,
                   "optOutNotificationMethods", unwanted_notifications());
-    rpc_call(inc->rpc, "initialize", params, inc->options.handshake_timeout_ms, on_initialized,
-             inc);
+    rpc_call(inc->rpc, "initialize", params, inc->options.handshake_timeout_ms, on_initialized, inc,
+             NULL);
 }
 
 /* ---- the machine ---- */
