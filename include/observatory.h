@@ -4,6 +4,7 @@
 #define OBSERVATORY_H
 
 #include "mem.h"
+#include "trace.h"
 
 #include <stdbool.h>
 
@@ -18,6 +19,7 @@ struct uv_loop_s;
 struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
+    struct trace_sink traces; /* who takes what requests record; all NULL: none does */
 };
 
 /* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is

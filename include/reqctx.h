@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 struct st_h2o_req_t;
+struct trace;
+struct trace_sink;
 
 #define REQCTX_MODEL_MAX 64
 
@@ -25,13 +27,15 @@ struct reqctx {
     int64_t queue_ms; /* from the request to its turn, or to the end of its patience */
     struct turn_usage usage;
     unsigned runs; /* beside the first */
-    uint64_t
-        first_byte_ns; /* monotonic: when the head of the answer was given to h2o; 0: it has none, or nobody to take it */
+    /* When the head of the answer was given to h2o, monotonic; 0: there is none, or nobody to take it. */
+    uint64_t first_byte_ns;
     size_t bytes_in;        /* of the body of the request */
     bool stream;            /* it asked for one; of a chat that could be read, as all that follow */
     unsigned messages;      /* of the request */
     unsigned tools_offered; /* by the client, whether the model may call them or not */
     unsigned tool_calls;    /* that the answer holds, over all choices */
+    struct trace *trace;    /* borrowed: of request_trace.h; NULL: it is not recorded */
+    const struct trace_sink *trace_sink; /* borrowed */
 };
 
 /* Makes the context of a request; once, before anything is answered. */

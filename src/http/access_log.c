@@ -4,6 +4,7 @@
 #include "log.h"
 #include "reply.h"
 #include "reqctx.h"
+#include "request_trace.h"
 
 #include <h2o.h>
 
@@ -32,7 +33,7 @@ static enum log_level level_of(const struct reqctx *rc, int status)
 static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
 {
     (void)self;
-    const struct reqctx *rc = reqctx_of(req);
+    struct reqctx *rc = reqctx_of(req);
     LOG_AT(
         level_of(rc, req->res.status), "http", "request",
         LOG_ID("request_id", rc != NULL ? rc->id : NULL),
@@ -47,6 +48,8 @@ static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
         LOG_INT("tokens_response", rc != NULL ? rc->usage.output : 0),
         LOG_INT("bytes_sent", req->bytes_sent), LOG_ID("outcome", rc != NULL ? rc->outcome : NULL),
         LOG_ID("error_code", rc != NULL ? rc->error_code : reply_core_error_code(req->res.status)));
+    if (rc != NULL)
+        request_trace_end(rc, req);
 }
 
 void access_log_register(h2o_pathconf_t *path)

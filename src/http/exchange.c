@@ -10,6 +10,7 @@
 #include "mem.h"
 #include "reply.h"
 #include "reqctx.h"
+#include "trace.h"
 #include "watch.h"
 #include "worker.h"
 
@@ -40,6 +41,7 @@ struct exchange {
     struct buf sending;  /* owned: in flight, must stay put until h2o asks for more */
     size_t handed;       /* bytes of it that h2o was given */
     bool ends;           /* nothing comes after it */
+    uint64_t writes;
     struct deadline keepalive;
     struct deadline stall;
     bool stream;
@@ -105,6 +107,7 @@ static void on_stop(h2o_generator_t *self, h2o_req_t *req)
     struct exchange *x = (struct exchange *)(void *)self;
     if (x->rc->outcome == NULL)
         x->rc->outcome = "client_gone";
+    trace_http(x->rc->trace, "write_failed", LOG_ID("outcome", x->rc->outcome));
     release(x);
 }
 
@@ -142,13 +145,16 @@ static void abandon(struct exchange *x, const char *why)
 
 static void on_client_left(void *ctx)
 {
-    abandon(ctx, "client_gone");
+    struct exchange *x = ctx;
+    trace_http(x->rc->trace, "client_gone", LOG_BOOL("head_sent", x->started));
+    abandon(x, "client_gone");
 }
 
 /* The client is there but takes nothing. */
 static void cut_off(struct exchange *x, const char *why)
 {
     log_warn("http", "client_cut_off", LOG_ID("request_id", x->rc->id), LOG_ID("reason", why));
+    trace_http(x->rc->trace, "cut_off", LOG_ID("reason", why));
     x->rc->outcome = why; /* also when the last write is the one that hangs */
     watch_reset(x->watch);
     abandon(x, why);
@@ -229,6 +235,16 @@ static h2o_iovec_t next_piece(struct exchange *x)
     return piece;
 }
 
+/* Of the writes only the first and the last are told. */
+static void note_write(struct exchange *x, size_t len, bool last)
+{
+    x->writes++;
+    if (x->writes == 1)
+        trace_http(x->rc->trace, "first_write", LOG_INT("bytes", len));
+    if (last)
+        trace_http(x->rc->trace, "last_write", LOG_INT("bytes", len), LOG_INT("writes", x->writes));
+}
+
 /* The only caller of h2o_send while all is well. May free x: nothing follows the call. */
 static void flush(struct exchange *x)
 {
@@ -244,6 +260,7 @@ static void flush(struct exchange *x)
         start_response(x);
     h2o_iovec_t piece = next_piece(x);
     bool last = x->ends && x->handed == x->sending.len;
+    note_write(x, piece.len, last);
     x->inflight = true;
     deadline_set(x->all->options.deadlines, &x->stall, x->all->options.write_stall_ms, on_stall);
     if (last) {
@@ -281,6 +298,7 @@ static void run_again(struct exchange *x)
 {
     log_info("http", "run_again", LOG_ID("request_id", x->rc->id));
     x->rc->runs++;
+    trace_stage(x->rc->trace, "run_again", LOG_INT("runs_again", x->rc->runs));
     deadline_clear(x->all->options.deadlines, &x->keepalive);
     admission_return(&x->ticket);
 }
@@ -308,6 +326,7 @@ static void refuse(struct exchange *x, const struct api_error *error)
 {
     x->done = true;
     x->rc->error_code = error->code;
+    trace_stage(x->rc->trace, "refused", LOG_ID("error_code", error->code));
     admission_leave(&x->ticket);
     reply_error(x->req, error);
 }
@@ -368,6 +387,7 @@ static bool refused_as_congested(struct exchange *x)
 static void begin(struct exchange *x)
 {
     x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    trace_stage(x->rc->trace, "admitted", LOG_INT("queue_ms", x->rc->queue_ms));
     if (refused_as_congested(x))
         return;
     if (chat_begin(x->chat, worker_turns(x->all->options.worker)))
@@ -387,6 +407,7 @@ static void on_expired(struct ticket *ticket)
     struct exchange *x = ticket_owner(ticket, struct exchange, ticket);
     struct api_error error;
     x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    trace_stage(x->rc->trace, "queue_expired", LOG_INT("queue_ms", x->rc->queue_ms));
     api_error_set(&error, 503, "server_error", "queue_timeout", NULL,
                   "No turn became free in the time that a request may wait for one.");
     error.retry_after_s = admission_retry_after_s(x->all->options.admission);
@@ -398,6 +419,7 @@ static void on_displaced(struct ticket *ticket)
     struct exchange *x = ticket_owner(ticket, struct exchange, ticket);
     struct api_error error;
     x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    trace_stage(x->rc->trace, "queue_displaced", LOG_INT("queue_ms", x->rc->queue_ms));
     no_room(x, &error);
     chat_abort(x->chat, &error);
 }
@@ -445,6 +467,8 @@ void exchange_run(struct exchanges *all, h2o_req_t *req, const struct chat_optio
         begin(x);
         break;
     case ADMISSION_WAITS:
+        trace_stage(x->rc->trace, "queued",
+                    LOG_INT("waiting", admission_waiting(all->options.admission)));
         break;
     case ADMISSION_FULL:
         refuse_full(x);

@@ -12,6 +12,7 @@
 #include "reply.h"
 #include "reqctx.h"
 #include "routes.h"
+#include "trace.h"
 #include "worker.h"
 
 #include <h2o.h>
@@ -154,6 +155,9 @@ static void note_request(struct reqctx *rc, const struct chat_request *request)
     rc->messages = (unsigned)json_array_size(request->messages);
     rc->tools_offered = (unsigned)(json_array_size(json_object_get(request->root, "tools")) +
                                    json_array_size(json_object_get(request->root, "functions")));
+    trace_http(rc->trace, "parsed", LOG_BOOL("stream", rc->stream),
+               LOG_INT("messages", rc->messages), LOG_INT("tools", rc->tools_offered),
+               LOG_INT("choices", request->choices));
 }
 
 static bool parse(struct reqctx *rc, h2o_req_t *req, struct chat_request *ret,
@@ -184,6 +188,7 @@ static void run(struct routes *routes, h2o_req_t *req, struct reqctx *rc,
         .created = clock_wall_ms() / 1000,
         .completion_max_bytes = (size_t)routes->config->completion_max_bytes,
         .runs_again = worker_pure_chat(routes->worker),
+        .trace = rc->trace,
     };
     exchange_run(routes->exchanges, req, &options, rc->key_name, &plan,
                  conversation_new(rc->key_name, &plan));

@@ -7,8 +7,10 @@
 #include "cors.h"
 #include "keyring.h"
 #include "log.h"
+#include "observatory.h"
 #include "reply.h"
 #include "reqctx.h"
+#include "request_trace.h"
 
 #include <h2o.h>
 #include <stdio.h>
@@ -203,6 +205,8 @@ void routes_dispatch(struct routes *routes, h2o_req_t *req)
     rc->bytes_in = req->entity.len;
     log_debug("http", "ingress", LOG_ID("request_id", rc->id), LOG_ID("route", rc->route),
               LOG_INT("bytes", req->entity.len));
+    if (route != NULL && route->access == ACCESS_CLIENT)
+        request_trace_begin(rc, req, &routes->observatory->traces);
     if (guard_origin(routes, req, route) && guard_connect(req, rc, route) &&
         guard_path(req, rc, route) && guard_room(req, rc, route) &&
         guard_method(req, rc, route, exact) && guard_key(routes, req, rc, route))
