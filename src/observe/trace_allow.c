@@ -83,6 +83,8 @@ static const char *const methods[] = {
     "process/exited",
     "process/outputDelta",
     "project/changed",
+    "rawResponse/completed",
+    "rawResponseItem/completed",
     "remoteControl/status/changed",
     "server/diagnostics",
     "serverRequest/resolved",
