@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#define TRACE_BYTES_MAX (1024 * 1024) /* of a trace, as JSON */
+#define TRACE_FILE_BYTES_MAX (1024 * 1024) /* of a trace, as JSON */
 
 struct trace_seal_key;
 

@@ -275,7 +275,7 @@ void trace_buffer_put(struct trace_buffer *tb, const char *req_id, int64_t wall_
                       struct buf *json)
 {
     struct trace_job *job = NULL;
-    if (json->len > TRACE_BYTES_MAX) {
+    if (json->len > TRACE_FILE_BYTES_MAX) {
         count(tb, TOO_BIG, 1);
         buf_free(json);
         return;

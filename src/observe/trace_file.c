@@ -73,7 +73,7 @@ enum trace_read trace_file_read(const char *folder, const struct trace_name *nam
     if (name->sealed && key == NULL)
         return TRACE_READ_NO_KEY;
     char *path = path_of(folder, name);
-    if (!file_read(path, &bytes, TRACE_BYTES_MAX + TRACE_SEAL_BYTES))
+    if (!file_read(path, &bytes, TRACE_FILE_BYTES_MAX + TRACE_SEAL_BYTES))
         result = errno == ENOENT ? TRACE_READ_NONE : TRACE_READ_FAILED;
     else if (name->sealed)
         result = unseal(name, key, &bytes, ret);
