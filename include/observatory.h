@@ -11,6 +11,7 @@
 struct config;
 struct deadlines;
 struct disk;
+struct trace_buffer;
 struct uv_loop_s;
 
 #define OBSERVATORY_FLUSH_MS 2000 /* for files that are being written at the end */
@@ -19,7 +20,8 @@ struct uv_loop_s;
 struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
-    struct trace_sink traces; /* who takes what requests record; all NULL: none does */
+    struct trace_sink trace_sink; /* who takes what requests record; all NULL: none does */
+    struct trace_buffer *traces;
 };
 
 /* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is

@@ -108,8 +108,8 @@ uint64_t turns_begun(const struct turns *turns);
 void turns_drop_kept(struct turns *turns);
 
 /* Starts a turn and takes the plan's JSON in any case. Returns NULL when no worker is ready. The result is
- * linked: it stays valid until on_end or turn_detach. What happens is recorded in `trace`, which may be NULL, until the thread is kept
- * or given back. */
+ * linked: it stays valid until on_end or turn_detach. What happens is recorded in `trace`, which may be NULL, until somebody
+ * else carries on with the thread, or the trace is closed. */
 CHECK_RESULT struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
                                      const struct turn_events *events, void *owner,
                                      struct trace *trace);

@@ -439,6 +439,7 @@ static void catch_one(struct app *app, uv_signal_t *handle, uv_signal_cb fn, int
 static void catch_signals(struct app *app)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at the limit of its size is an error of that write */
     catch_one(app, &app->sigterm, on_signal, SIGTERM);
     catch_one(app, &app->sigint, on_signal, SIGINT);
     catch_one(app, &app->sighup, on_hangup, SIGHUP);

@@ -3,27 +3,103 @@
 
 #include "config.h"
 #include "disk.h"
+#include "file.h"
+#include "trace_buffer.h"
+#include "trace_seal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- traces ---- */
+
+/* What is wrong with a setting, as one message that begins with its name; takes `why`. */
+static bool complain(const char *setting, char *why, char **ret_why)
+{
+    *ret_why = xasprintf("%s: %s", setting, why);
+    free(why);
+    return false;
+}
+
+/* A file that is missing is made at the start, by no check. */
+static bool check_traces(const struct config *config, char **ret_why)
+{
+    struct trace_mode mode;
+    char *why = NULL;
+    if (!trace_mode_parse(config->trace_buffer, &mode)) {
+        *ret_why = xasprintf("PROXY_TRACE_BUFFER: must be off, errors, all or sample:N with N from "
+                             "1 to %d",
+                             TRACE_SAMPLE_MAX);
+        return false;
+    }
+    const char *file = config->trace_key_file;
+    if (file == NULL || !file_exists(file))
+        return true;
+    struct trace_seal_key *key = trace_seal_key_read(file, &why);
+    trace_seal_key_free(key);
+    return key != NULL || complain("PROXY_TRACE_KEY_FILE", why, ret_why);
+}
+
+static void configure_traces(struct observatory *o, const struct config *config)
+{
+    struct trace_mode mode;
+    bool ok = trace_mode_parse(config->trace_buffer, &mode);
+    assert(ok); /* observatory_check has passed it */
+    trace_buffer_configure(o->traces, &mode, (uint64_t)config->trace_ttl_ms,
+                           (size_t)config->trace_files_max);
+}
+
+static bool records(void *ctx)
+{
+    return trace_buffer_records(ctx);
+}
+
+static bool wants(void *ctx, bool failed)
+{
+    return trace_buffer_wants(ctx, failed);
+}
+
+static void put(void *ctx, const char *req_id, int64_t wall_ms, struct buf *json)
+{
+    trace_buffer_put(ctx, req_id, wall_ms, json);
+}
+
+static bool open_traces(struct observatory *o, const struct config *config, const char *home,
+                        char **ret_why)
+{
+    struct trace_seal_key *key = NULL;
+    char *why = NULL;
+    char *folder = xasprintf("%s/%s", home, TRACE_FOLDER);
+    bool ok = true;
+    if (config->trace_key_file != NULL) {
+        key = trace_buffer_key(config->trace_key_file, folder, &why);
+        ok = key != NULL || complain("PROXY_TRACE_KEY_FILE", why, ret_why);
+    }
+    if (ok) {
+        o->traces = trace_buffer_new(o->disk, o->deadlines, folder, key);
+        o->trace_sink = (struct trace_sink){ records, wants, put, o->traces };
+    }
+    free(folder);
+    return ok;
+}
+
+/* ---- the whole ---- */
 
 bool observatory_check(const struct config *config, char **ret_why)
 {
-    (void)config;
-    (void)ret_why;
-    return true;
+    return check_traces(config, ret_why);
 }
 
 void observatory_configure(struct observatory *o, const struct config *config)
 {
-    (void)o;
-    (void)config;
+    configure_traces(o, config);
 }
 
 bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct deadlines *deadlines,
                       const struct config *config, const char *home, char **ret_why)
 {
-    (void)home;
     *o = (struct observatory){ .deadlines = deadlines };
     o->disk = disk_new(loop);
-    if (!observatory_check(config, ret_why))
+    if (!observatory_check(config, ret_why) || !open_traces(o, config, home, ret_why))
         return false;
     observatory_configure(o, config);
     return true;
@@ -36,6 +112,7 @@ void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void
 
 void observatory_free(struct observatory *o)
 {
+    trace_buffer_free(o->traces);
     disk_free(o->disk);
     *o = (struct observatory){ .disk = NULL };
 }

@@ -42,6 +42,8 @@ static const struct route table[] = {
     { "GET", "/health/ready", false, ACCESS_ANY, "/readyz", handle_readyz },
     { "GET", "/status.json", false, ACCESS_ANY, "/status.json", handle_status },
     { "GET", "/health/live", false, ACCESS_ANY, "/livez", handle_livez },
+    { "GET", "/internal/traces", false, ACCESS_ADMIN, "/internal/traces", handle_traces },
+    { "GET", "/internal/traces/", true, ACCESS_ADMIN, "/internal/traces/{req_id}", handle_trace },
 };
 
 static bool path_matches(const struct route *route, h2o_iovec_t path)
@@ -206,7 +208,7 @@ void routes_dispatch(struct routes *routes, h2o_req_t *req)
     log_debug("http", "ingress", LOG_ID("request_id", rc->id), LOG_ID("route", rc->route),
               LOG_INT("bytes", req->entity.len));
     if (route != NULL && route->access == ACCESS_CLIENT)
-        request_trace_begin(rc, req, &routes->observatory->traces);
+        request_trace_begin(rc, req, &routes->observatory->trace_sink);
     if (guard_origin(routes, req, route) && guard_connect(req, rc, route) &&
         guard_path(req, rc, route) && guard_room(req, rc, route) &&
         guard_method(req, rc, route, exact) && guard_key(routes, req, rc, route))

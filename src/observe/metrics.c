@@ -139,7 +139,7 @@ static const struct family families[METRIC_COUNT] = {
                         "Log lines that found no room." },
     [M_TRACE_WRITTEN] = { "codex_trace_written", NULL, COUNTER, 1, NULL, BARE,
                           "Trace files written." },
-    [M_TRACE_PRUNED] = { "codex_trace_pruned", NULL, COUNTER, 4, NULL, LABELS("reason"),
+    [M_TRACE_PRUNED] = { "codex_trace_pruned", NULL, COUNTER, 6, NULL, LABELS("reason"),
                          "Trace files removed, or not written, by the reason." },
     [M_LOOP_LAG] = { "codex_loop_lag_ms", NULL, HISTOGRAM, 1, lag_ms, BARE,
                      "How late the event loop came to a timer." },

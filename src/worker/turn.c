@@ -36,7 +36,7 @@ struct turn {
     enum turn_state state;
     const struct turn_events *events; /* borrowed; NULL once detached */
     void *owner;                      /* linked; NULL once detached */
-    struct trace *trace;              /* counted: of the request that runs it; NULL: of none */
+    struct trace *trace;              /* counted: of the last request that ran it; NULL: none */
     struct turn_plan plan;            /* owned: what was not sent yet */
     struct deadline deadline;         /* its meaning is the state */
     struct pulse pulse;
@@ -84,17 +84,10 @@ static void unkeep(struct turn *t)
     thread_table_unkeep(&t->turns->threads, &t->thread);
 }
 
-/* What comes from now on is no part of the request's life. */
-static void leave_trace(struct turn *t)
-{
-    trace_unref(t->trace);
-    t->trace = NULL;
-}
-
 static void turn_free(struct turn *t)
 {
     struct turns *turns = t->turns;
-    leave_trace(t);
+    trace_unref(t->trace);
     thread_table_remove(&turns->threads, &t->thread);
     TAILQ_REMOVE(&turns->all, t, link);
     deadline_clear(turns->deadlines, &t->deadline);
@@ -197,7 +190,7 @@ static void give_bytes(void *ctx, bool reasoning, const char *bytes, size_t len)
 static void attach(struct turn *t, const struct turn_events *events, void *owner,
                    struct trace *trace)
 {
-    leave_trace(t);
+    trace_unref(t->trace);
     t->trace = trace_ref(trace);
     t->events = events;
     t->owner = owner;
@@ -383,13 +376,11 @@ static void set_state(struct turn *t, enum turn_state next)
         arm_run(t);
         break;
     case TURN_PARKED:
-        leave_trace(t);
         deadline_set(turns->deadlines, &t->deadline, turns->options.park_ttl_ms, on_deadline);
         bound_kept(turns, TURN_PARKED, turns->options.parked_max);
         break;
     case TURN_IDLE:
         /* An end that overtook the answer to turn/start: that answer is none of the next run's. */
-        leave_trace(t);
         rpc_cancel(turns->rpc, t);
         t->turn_id[0] = '\0';
         deadline_set(turns->deadlines, &t->deadline, turns->options.idle_ttl_ms, on_deadline);
