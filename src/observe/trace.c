@@ -185,7 +185,7 @@ static void put_field(struct buf *out, const struct log_field *field)
     if (field->kind == LOG_KIND_TEXT)
         json_quote(out, field->text, strlen(field->text));
     else if (field->kind == LOG_KIND_INT)
-        buf_printf(out, "%lld", (long long)field->number);
+        buf_put_int(out, field->number);
     else
         buf_puts(out, field->number != 0 ? "true" : "false");
 }
@@ -235,17 +235,23 @@ void trace_rpc(struct trace *trace, const struct trace_message *m)
 
 /* ---- as JSON ---- */
 
+static void put_count(struct buf *out, const char *name, uint64_t value)
+{
+    buf_puts(out, name);
+    buf_put_int(out, (int64_t)value);
+}
+
 /* Milliseconds with as many decimals as it takes, at most three. */
 static void put_ms(struct buf *out, const char *name, uint64_t ns)
 {
     uint64_t us = ns / 1000;
-    buf_printf(out, "%s%llu", name, (unsigned long long)(us / 1000));
-    unsigned rest = (unsigned)(us % 1000);
-    int digits = 3;
-    for (; rest != 0 && rest % 10 == 0; rest /= 10)
-        digits--;
-    if (rest != 0)
-        buf_printf(out, ".%0*u", digits, rest);
+    uint64_t rest = us % 1000;
+    put_count(out, name, us / 1000);
+    if (rest == 0)
+        return;
+    buf_putc(out, '.');
+    for (uint64_t unit = 100; rest != 0; rest %= unit, unit /= 10)
+        buf_putc(out, (char)('0' + rest / unit));
 }
 
 static void write_event(const struct event *e, struct buf *out)
@@ -258,15 +264,20 @@ static void write_event(const struct event *e, struct buf *out)
                                          [TRACE_RPC_SERVER_REQUEST] = "rpc_server_request" };
     bool is_rpc = e->type >= TRACE_RPC_REQUEST;
     put_ms(out, "{\"ts_ms\":", e->at_ns);
-    buf_printf(out, ",\"type\":\"%s\",\"%s\":\"%s\"", types[e->type], is_rpc ? "method" : "event",
-               e->name);
-    if (is_rpc)
-        buf_printf(out, ",\"bytes\":%llu,\"redacted\":true", (unsigned long long)e->bytes);
+    buf_puts(out, ",\"type\":\"");
+    buf_puts(out, types[e->type]);
+    buf_puts(out, is_rpc ? "\",\"method\":\"" : "\",\"event\":\"");
+    buf_puts(out, e->name);
+    buf_putc(out, '"');
+    if (is_rpc) {
+        put_count(out, ",\"bytes\":", e->bytes);
+        buf_puts(out, ",\"redacted\":true");
+    }
     buf_append(out, e->detail, e->detail_len);
     if (e->withheld != 0)
-        buf_printf(out, ",\"text_bytes\":%llu", (unsigned long long)e->withheld);
+        put_count(out, ",\"text_bytes\":", e->withheld);
     if (e->count > 1) {
-        buf_printf(out, ",\"count\":%u", e->count);
+        put_count(out, ",\"count\":", e->count);
         put_ms(out, ",\"last_ts_ms\":", e->last_ns);
         put_ms(out, ",\"max_gap_ms\":", e->longest_ns);
     }

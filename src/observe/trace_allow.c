@@ -264,7 +264,8 @@ static bool is_uuid(const char *text, size_t len)
         return false;
     for (size_t i = 0; i < len; i++) {
         bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? text[i] != '-' : strchr("0123456789abcdef", text[i]) == NULL || text[i] == '\0')
+        bool hex = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f');
+        if (dash ? text[i] != '-' : !hex)
             return false;
     }
     return true;
@@ -372,7 +373,8 @@ static const struct row {
 static const struct row *find_row(enum place place, const char *member)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        if (rows[i].place == place && strcmp(rows[i].member, member) == 0)
+        if (rows[i].place == place && rows[i].member[0] == member[0] &&
+            strcmp(rows[i].member, member) == 0)
             return &rows[i];
     return NULL;
 }
@@ -398,15 +400,18 @@ static void put_number(struct description *d, const char *name, const char *suff
     if (d->out == NULL)
         return;
     put_name(d->out, name, suffix);
-    buf_printf(d->out, "%lld", (long long)value);
+    buf_put_int(d->out, value);
 }
 
+/* A word or an id: there is nothing to escape in them. */
 static void put_word(struct description *d, const char *name, const char *value)
 {
     if (d->out == NULL)
         return;
     put_name(d->out, name, "");
-    json_quote(d->out, value, strlen(value));
+    buf_putc(d->out, '"');
+    buf_puts(d->out, value);
+    buf_putc(d->out, '"');
 }
 
 /* A string of which only the length is told: under its name, if it has one, else together with others. */

@@ -132,7 +132,8 @@ static void test_a_trace_is_exactly_this_json(void **state)
                 "\"bytes\":100,\"redacted\":true,\"thread_id\":\"" THREAD "\",\"input\":0,"
                 "\"effort\":\"high\"},"
                 "{\"ts_ms\":2,\"type\":\"rpc_response\",\"method\":\"turn/start\",\"bytes\":12,"
-                "\"redacted\":true,\"id\":7,\"outcome\":\"error\",\"code\":-32001}]}");
+                "\"redacted\":true,\"id\":7,\"outcome\":\"error\",\"code\":-32001},"
+                "{\"ts_ms\":2.05,\"type\":\"stage\",\"event\":\"keepalive\"}]}");
     trace_unref(trace);
 }
 
