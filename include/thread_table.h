@@ -34,25 +34,24 @@ struct thread_table {
 void thread_table_init(struct thread_table *table);
 
 /* Copies an id of the worker's. False when it is empty (or NULL), or longer than we keep. */
-bool thread_table_copy_id(char ret[OUTPUT_ID_MAX], const char *id);
+bool thread_copy_id(char ret[OUTPUT_ID_MAX], const char *id);
 
 /* Its id has become known. False when it is no id. */
-CHECK_RESULT bool thread_table_add(struct thread_table *table, struct thread *thread,
-                                   const char *id);
+CHECK_RESULT bool thread_add(struct thread_table *table, struct thread *thread, const char *id);
 
 /* Takes it out of the table, and out of those that are kept. Safe to repeat. */
-void thread_table_remove(struct thread_table *table, struct thread *thread);
+void thread_remove(struct thread_table *table, struct thread *thread);
 
 /* The thread of that id, linked; or NULL, also for an id of NULL. */
-struct thread *thread_table_find(const struct thread_table *table, const char *id);
+struct thread *thread_find(const struct thread_table *table, const char *id);
 
 /* Keeps it for the one who finds it by this digest, unless it is kept already. */
-void thread_table_keep(struct thread_table *table, struct thread *thread,
-                       const unsigned char digest[THREAD_DIGEST_BYTES]);
-void thread_table_unkeep(struct thread_table *table, struct thread *thread);
+void thread_keep(struct thread_table *table, struct thread *thread,
+                 const unsigned char digest[THREAD_DIGEST_BYTES]);
+void thread_unkeep(struct thread_table *table, struct thread *thread);
 
 /* The thread kept last under that digest, linked; or NULL. */
-struct thread *thread_table_find_kept(const struct thread_table *table,
-                                      const unsigned char digest[THREAD_DIGEST_BYTES]);
+struct thread *thread_find_kept(const struct thread_table *table,
+                                const unsigned char digest[THREAD_DIGEST_BYTES]);
 
 #endif

@@ -18,7 +18,7 @@ void thread_table_init(struct thread_table *table)
     TAILQ_INIT(&table->kept);
 }
 
-bool thread_table_copy_id(char ret[OUTPUT_ID_MAX], const char *id)
+bool thread_copy_id(char ret[OUTPUT_ID_MAX], const char *id)
 {
     size_t len = id != NULL ? strlen(id) : OUTPUT_ID_MAX;
     if (len == 0 || len >= OUTPUT_ID_MAX)
@@ -27,9 +27,9 @@ bool thread_table_copy_id(char ret[OUTPUT_ID_MAX], const char *id)
     return true;
 }
 
-bool thread_table_add(struct thread_table *table, struct thread *thread, const char *id)
+bool thread_add(struct thread_table *table, struct thread *thread, const char *id)
 {
-    if (!thread_table_copy_id(thread->id, id))
+    if (!thread_copy_id(thread->id, id))
         return false;
     struct thread **bucket = &table->by_id[bucket_of(thread->id)];
     thread->next = *bucket;
@@ -37,17 +37,17 @@ bool thread_table_add(struct thread_table *table, struct thread *thread, const c
     return true;
 }
 
-void thread_table_remove(struct thread_table *table, struct thread *thread)
+void thread_remove(struct thread_table *table, struct thread *thread)
 {
     struct thread **at = &table->by_id[bucket_of(thread->id)];
     while (*at != NULL && *at != thread)
         at = &(*at)->next;
     if (*at == thread)
         *at = thread->next;
-    thread_table_unkeep(table, thread);
+    thread_unkeep(table, thread);
 }
 
-struct thread *thread_table_find(const struct thread_table *table, const char *id)
+struct thread *thread_find(const struct thread_table *table, const char *id)
 {
     struct thread *thread = id != NULL ? table->by_id[bucket_of(id)] : NULL;
     while (thread != NULL && strcmp(thread->id, id) != 0)
@@ -55,8 +55,8 @@ struct thread *thread_table_find(const struct thread_table *table, const char *i
     return thread;
 }
 
-void thread_table_keep(struct thread_table *table, struct thread *thread,
-                       const unsigned char digest[THREAD_DIGEST_BYTES])
+void thread_keep(struct thread_table *table, struct thread *thread,
+                 const unsigned char digest[THREAD_DIGEST_BYTES])
 {
     if (thread->kept)
         return;
@@ -65,7 +65,7 @@ void thread_table_keep(struct thread_table *table, struct thread *thread,
     TAILQ_INSERT_TAIL(&table->kept, thread, kept_link);
 }
 
-void thread_table_unkeep(struct thread_table *table, struct thread *thread)
+void thread_unkeep(struct thread_table *table, struct thread *thread)
 {
     if (!thread->kept)
         return;
@@ -73,8 +73,8 @@ void thread_table_unkeep(struct thread_table *table, struct thread *thread)
     TAILQ_REMOVE(&table->kept, thread, kept_link);
 }
 
-struct thread *thread_table_find_kept(const struct thread_table *table,
-                                      const unsigned char digest[THREAD_DIGEST_BYTES])
+struct thread *thread_find_kept(const struct thread_table *table,
+                                const unsigned char digest[THREAD_DIGEST_BYTES])
 {
     struct thread *thread = NULL;
     TAILQ_FOREACH_REVERSE(thread, &table->kept, thread_list, kept_link)

@@ -76,19 +76,19 @@ static struct turn *turn_of(struct thread *thread)
 
 static struct turn *find_turn(struct turns *turns, const json_t *params)
 {
-    return turn_of(thread_table_find(&turns->threads, json_str_at(params, "threadId")));
+    return turn_of(thread_find(&turns->threads, json_str_at(params, "threadId")));
 }
 
 static void unkeep(struct turn *t)
 {
-    thread_table_unkeep(&t->turns->threads, &t->thread);
+    thread_unkeep(&t->turns->threads, &t->thread);
 }
 
 static void turn_free(struct turn *t)
 {
     struct turns *turns = t->turns;
     trace_unref(t->trace);
-    thread_table_remove(&turns->threads, &t->thread);
+    thread_remove(&turns->threads, &t->thread);
     TAILQ_REMOVE(&turns->all, t, link);
     deadline_clear(turns->deadlines, &t->deadline);
     if (turns->rpc != NULL)
@@ -219,7 +219,7 @@ static void on_opened(void *ctx, const struct rpc_reply *reply)
 {
     struct turn *t = ctx;
     if (reply->status == RPC_OK &&
-        !thread_table_add(&t->turns->threads, &t->thread, json_str_at(reply->result, "thread.id")))
+        !thread_add(&t->turns->threads, &t->thread, json_str_at(reply->result, "thread.id")))
         give_outcome(t, TURN_FAILED);
     if (goes_on(t, reply))
         set_state(t, TURN_INJECTING);
@@ -257,7 +257,7 @@ static void on_started(void *ctx, const struct rpc_reply *reply)
 {
     struct turn *t = ctx;
     if (reply->status == RPC_OK &&
-        !thread_table_copy_id(t->turn_id, json_str_at(reply->result, "turn.id")))
+        !thread_copy_id(t->turn_id, json_str_at(reply->result, "turn.id")))
         give_outcome(t, TURN_FAILED);
     if (reply->status != RPC_OK)
         give_call_failure(t, reply);
@@ -437,7 +437,7 @@ static bool of_this_turn(struct turn *t, const json_t *params)
 static void learn_turn_id(struct turn *t, const char *method, const json_t *params)
 {
     if (t->state == TURN_STARTING && t->turn_id[0] == '\0' && strcmp(method, "turn/started") == 0)
-        (void)thread_table_copy_id(t->turn_id, json_str_at(params, "turn.id"));
+        (void)thread_copy_id(t->turn_id, json_str_at(params, "turn.id"));
 }
 
 bool turns_notification(struct turns *turns, const struct rpc_message *note)
@@ -604,12 +604,12 @@ struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
 
 void turn_keep(struct turn *t, const unsigned char digest[TURN_DIGEST_BYTES])
 {
-    thread_table_keep(&t->turns->threads, &t->thread, digest);
+    thread_keep(&t->turns->threads, &t->thread, digest);
 }
 
 struct turn *turns_find(struct turns *turns, const unsigned char digest[TURN_DIGEST_BYTES])
 {
-    return turn_of(thread_table_find_kept(&turns->threads, digest));
+    return turn_of(thread_find_kept(&turns->threads, digest));
 }
 
 bool turn_waits_for(const struct turn *t, const struct turn_result *results, size_t count)
