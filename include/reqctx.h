@@ -7,6 +7,7 @@
 #include "key_file.h"
 #include "turn.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct st_h2o_req_t;
@@ -23,7 +24,9 @@ struct reqctx {
     char key_name[KEY_NAME_MAX + 1]; /* of the key that was presented, or empty */
     int64_t queue_ms; /* from the request to its turn, or to the end of its patience */
     struct turn_usage usage;
-    unsigned runs; /* beside the first */
+    unsigned runs;    /* beside the first */
+    bool admitted;    /* it had its turn: what went wrong then is not our refusal */
+    uint64_t busy_ns; /* that we worked on it: stopwatch.h */
 };
 
 /* Makes the context of a request; once, before anything is answered. */
