@@ -11,6 +11,7 @@
 
 #include "json.h"
 #include "output.h"
+#include "thread_table.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -109,7 +110,7 @@ void turns_drop_kept(struct turns *turns);
 CHECK_RESULT struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
                                      const struct turn_events *events, void *owner);
 
-#define TURN_DIGEST_BYTES 32
+#define TURN_DIGEST_BYTES THREAD_DIGEST_BYTES
 
 /* Within on_end of TURN_COMPLETED or TURN_CALLS: the thread is kept for the one who finds it by this digest. */
 void turn_keep(struct turn *turn, const unsigned char digest[TURN_DIGEST_BYTES]);

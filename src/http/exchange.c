@@ -122,6 +122,7 @@ static void give_up(struct exchange *x)
         x->req->res.status = 499;
         x->req->res.reason = "Client Closed Request";
         h2o_start_response(x->req, &x->super);
+        x->rc->first_byte_ns = 0; /* for nobody */
     }
     h2o_send(x->req, NULL, 0, H2O_SEND_STATE_ERROR);
 }
@@ -189,6 +190,7 @@ static void note_result(struct exchange *x)
     const struct api_error *error = chat_error(x->chat);
     const char *finish = chat_finish_reason(x->chat);
     x->rc->usage = *chat_usage(x->chat);
+    x->rc->tool_calls = (unsigned)chat_tool_calls(x->chat);
     x->rc->outcome = error->status != 0 ? "error" : finish;
     x->rc->error_code = error->code;
 }

@@ -225,6 +225,7 @@ void routes_dispatch(struct routes *routes, h2o_req_t *req)
         route = NULL;
     if (route != NULL)
         rc->route = route->name;
+    rc->bytes_in = req->entity.len;
     log_debug("http", "ingress", LOG_ID("request_id", rc->id), LOG_ID("route", rc->route),
               LOG_INT("bytes", req->entity.len));
     if (guard_origin(routes, req, route) && guard_connect(req, rc, route) &&
