@@ -6,6 +6,7 @@
 #include "routes.h"
 #include "server.h"
 #include "stream_meter.h"
+#include "turn.h"
 #include "worker.h"
 
 #include <h2o.h>
@@ -22,6 +23,8 @@ static void collect_worker(const struct routes *routes)
     metric_set(M_WORKER_BACKOFF, (double)s.backoff_remaining_ms);
     metric_set(M_WORKER_STREAK, s.restart_streak);
     metric_set(M_WORKER_INPUT_QUEUE, (double)s.input_queue_bytes);
+    const struct turns *turns = worker_turns(routes->worker);
+    metric_set(M_TOOL_PARKED, turns != NULL ? (double)turns_parked(turns) : 0);
     metric_set(M_TURNS_ACTIVE, (double)worker_turns_active(worker));
     metric_clear(M_BUILD_INFO);
     metric_set(M_BUILD_INFO, 1, CODEX_API_VERSION, version[0] != '\0' ? version : "unknown");
