@@ -10,6 +10,7 @@
 struct config;
 struct deadlines;
 struct disk;
+struct loop_lag;
 struct trace_buffer;
 struct uv_loop_s;
 
@@ -19,6 +20,7 @@ struct uv_loop_s;
 struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
+    struct loop_lag *lag;
     struct trace_buffer *traces;
 };
 

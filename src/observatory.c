@@ -4,6 +4,7 @@
 #include "config.h"
 #include "disk.h"
 #include "file.h"
+#include "loop_lag.h"
 #include "trace_buffer.h"
 #include "trace_seal.h"
 
@@ -82,6 +83,7 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
 {
     *o = (struct observatory){ .deadlines = deadlines };
     o->disk = disk_new(loop);
+    o->lag = loop_lag_new(loop);
     if (!observatory_check(config, ret_why) || !open_traces(o, config, home, ret_why))
         return false;
     observatory_configure(o, config);
@@ -96,6 +98,7 @@ void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void
 void observatory_free(struct observatory *o)
 {
     trace_buffer_free(o->traces);
+    loop_lag_free(o->lag);
     disk_free(o->disk);
     *o = (struct observatory){ .disk = NULL };
 }
