@@ -21,7 +21,7 @@ struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
     struct loop_lag *lag;
-    struct trace_buffer *traces;
+    struct trace_buffer *trace_buffer;
 };
 
 /* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is

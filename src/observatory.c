@@ -45,7 +45,7 @@ static void configure_traces(struct observatory *o, const struct config *config)
     struct trace_mode mode;
     bool ok = trace_mode_parse(config->trace_buffer, &mode);
     assert(ok); /* observatory_check has passed it */
-    trace_buffer_configure(o->traces, &mode, (uint64_t)config->trace_ttl_ms,
+    trace_buffer_configure(o->trace_buffer, &mode, (uint64_t)config->trace_ttl_ms,
                            (size_t)config->trace_files_max);
 }
 
@@ -61,7 +61,7 @@ static bool open_traces(struct observatory *o, const struct config *config, cons
         ok = key != NULL || complain("PROXY_TRACE_KEY_FILE", why, ret_why);
     }
     if (ok)
-        o->traces = trace_buffer_new(o->disk, o->deadlines, folder, key);
+        o->trace_buffer = trace_buffer_new(o->disk, o->deadlines, folder, key);
     free(folder);
     return ok;
 }
@@ -97,7 +97,7 @@ void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void
 
 void observatory_free(struct observatory *o)
 {
-    trace_buffer_free(o->traces);
+    trace_buffer_free(o->trace_buffer);
     loop_lag_free(o->lag);
     disk_free(o->disk);
     *o = (struct observatory){ .disk = NULL };
