@@ -164,9 +164,10 @@ static void on_say(struct deadline *d)
 
 static void count(struct trace_buffer *tb, enum reason reason, size_t files)
 {
+    const char *name = reason_names[reason];
     if (files == 0)
         return;
-    metric_count(M_TRACE_PRUNED, (double)files, reason_names[reason]);
+    metric_count(M_TRACE_PRUNED, (double)files, name);
     tb->tallies[reason].unsaid += files;
     say_what_is_due(tb);
 }
