@@ -2,8 +2,10 @@
 #ifndef ACCESS_LOG_H
 #define ACCESS_LOG_H
 
+struct routes;
 struct st_h2o_pathconf_t;
 
-void access_log_register(struct st_h2o_pathconf_t *path);
+/* `routes` is borrowed, and read at each line. */
+void access_log_register(struct st_h2o_pathconf_t *path, const struct routes *routes);
 
 #endif

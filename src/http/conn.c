@@ -136,7 +136,7 @@ static void refuse(struct conn *c)
     linger_on(c->all->options.loop, fd);
     log_info("http", "request", LOG_ID("request_id", id), LOG_ID("route", "rejected"),
              LOG_INT("status", error.status), LOG_INT("bytes_sent", sent > 0 ? sent : 0),
-             LOG_ID("error_code", error.code),
+             LOG_ID("error_code", error.code), LOG_BOOL("retryable", api_error_retryable(&error)),
              LOG_ID("reason", c->no_room ? "bodies_too_large" : head_fault_name(c->head.fault)));
     c->head = (struct head_check){ 0 };
     c->no_room = false;
