@@ -129,7 +129,7 @@ static const struct family families[METRIC_COUNT] = {
                                "Bytes that the worker has not read yet." },
     [M_WORKER_LINES_BAD] = { "codex_worker_bad_lines", NULL, COUNTER, 1, NULL, BARE,
                              "Lines of the worker that were no messages." },
-    [M_MAINTENANCE] = { "codex_maintenance_mode", NULL, GAUGE, 2, NULL, LABELS("state"),
+    [M_MAINTENANCE] = { "codex_maintenance_mode", NULL, GAUGE, 3, NULL, LABELS("state"),
                         "1 for the state that maintenance is in." },
     [M_QUOTA_REJECTIONS] = { "codex_quota_rejections", NULL, COUNTER, 3, NULL, LABELS("reason"),
                              "Requests that the upstream refused for want of quota." },

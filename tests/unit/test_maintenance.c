@@ -37,14 +37,35 @@ static int setup(void **state)
     return 0;
 }
 
-static bool is_still(const void *ctx)
+struct marker {
+    struct disk_job super;
+    bool done;
+};
+
+static void on_marker_run(struct disk_job *job)
 {
-    return disk_busy_ms(((const struct bench *)ctx)->disk) == 0;
+    (void)job;
 }
 
+static void on_marker_done(struct disk_job *job)
+{
+    ((struct marker *)(void *)job)->done = true;
+}
+
+/* Jobs are done in order: what was submitted before the marker is done with it. */
 static void settle(struct bench *b)
 {
-    loop_until(&b->loop, is_still, b);
+    struct marker marker = { .super = { .run = on_marker_run, .done = on_marker_done } };
+    assert_true(disk_submit(b->disk, &marker.super));
+    loop_until_true(&b->loop, &marker.done);
+}
+
+static bool is_written(const struct bench *b)
+{
+    char *path = folder_path(&b->folder, "maintenance.json");
+    bool there = file_exists(path);
+    free(path);
+    return there;
 }
 
 static int teardown(void **state)
@@ -226,7 +247,8 @@ static void test_what_is_wrong_changes_nothing(void **state)
         assert_true(rows[i].code == NULL || strcmp(e.code, rows[i].code) == 0);
         assert_false(maintenance_enabled(b->m));
     }
-    assert_true(is_still(b)); /* and nothing was written */
+    settle(b);
+    assert_false(is_written(b));
 }
 
 static void test_a_message_has_up_to_500_characters_of_any_kind(void **state)
@@ -290,7 +312,8 @@ static void test_the_setting_is_stronger_and_is_not_written(void **state)
     assert_state(b, "source", "setting");
     assert_persisted(b, JSON_FALSE);
     maintenance_close(b->m);
-    assert_true(is_still(b));
+    settle(b);
+    assert_false(is_written(b));
     restart(b, false);
     assert_false(maintenance_enabled(b->m));
 }
@@ -445,7 +468,7 @@ static void test_a_disk_that_takes_no_more_is_told_again_at_the_end(void **state
     assert_true(maintenance_enabled(b->m));
     assert_persisted(b, JSON_FALSE);
     pthread_mutex_unlock(&gate);
-    settle(b);
+    loop_until_true(&b->loop, &k.done);
     maintenance_close(b->m);
     restart(b, false);
     assert_true(maintenance_enabled(b->m));
