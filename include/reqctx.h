@@ -7,6 +7,7 @@
 #include "key_file.h"
 #include "turn.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct api_error;
@@ -25,7 +26,8 @@ struct reqctx {
     char key_name[KEY_NAME_MAX + 1]; /* of the key that was presented, or empty */
     int64_t queue_ms; /* from the request to its turn, or to the end of its patience */
     struct turn_usage usage;
-    unsigned runs; /* beside the first */
+    bool maintenance; /* it was refused for that */
+    unsigned runs;    /* beside the first */
 };
 
 /* Makes the context of a request; once, before anything is answered. */

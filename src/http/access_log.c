@@ -61,7 +61,8 @@ static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
         describe_rejected(req->res.status, &rejected);
         rc = &rejected;
     }
-    bool maintenance = maintenance_enabled(routes->observatory->maintenance);
+    /* Also when it was switched off while the refusal was on its way. */
+    bool maintenance = rc->maintenance || maintenance_enabled(routes->observatory->maintenance);
     LOG_AT(level_of(rc, req->res.status), "http", "request",
            LOG_ID("request_id", unless_empty(rc->id)), LOG_ID("route", rc->route),
            LOG_ID("method", method_name(req->input.method)), LOG_INT("status", req->res.status),

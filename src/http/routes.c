@@ -133,6 +133,7 @@ static bool guard_maintenance(const struct routes *routes, h2o_req_t *req, struc
     if (!maintenance_enabled(m) || !is_for_clients(req, route))
         return true;
     maintenance_refusal(m, &error);
+    rc->maintenance = true;
     fail(req, rc, &error);
     return false;
 }
