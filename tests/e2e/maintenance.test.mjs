@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import OpenAI from 'openai';
-import { ask, assemble } from './lib/answers.mjs';
+import { answer, ask, assemble, functionTool, toolResult } from './lib/answers.mjs';
 import { folder, ROOT, test, until } from './lib/kit.mjs';
 import { bareEnvironment } from './lib/program.mjs';
 import { CHAT, Proxy } from './lib/proxy.mjs';
@@ -122,7 +122,16 @@ test('switched under load, no request is cut, and each that begins after the ans
 test('what is asked wrongly changes nothing; what is not for clients is answered as ever', async (t) => {
   const settings = join(folder('maintenance'), 'settings');
   writeFileSync(settings, 'PROXY_MAINTENANCE_RETRY_AFTER_S=30\n');
-  const proxy = await start(t, { PROXY_CORS_ORIGINS: ORIGIN, SETTINGS_FILE: settings });
+  const worker = new FakeWorker();
+  const proxy = await Proxy.start(
+    t,
+    worker.settings({ PROXY_ADMIN_KEY: ADMIN, PROXY_CORS_ORIGINS: ORIGIN, SETTINGS_FILE: settings }),
+  );
+  const tools = { tools: [functionTool('look')] };
+  const question = fake({ tool_calls: [{ name: 'look', arguments: '{}', call_id: 'call_1' }], then: { text: 'seen' } });
+  const { message: asking } = (await answer(proxy, question, tools)).choices[0];
+  const threads = () => worker.journal.filter((line) => line.in?.method === 'thread/start').length;
+  const before = threads();
   const wrong = [
     ['', {}, 400, null, null],
     ['{"enabled":tru', {}, 400, null, null],
@@ -190,6 +199,12 @@ test('what is asked wrongly changes nothing; what is not for clients is answered
   assert.equal((await state(proxy)).since, since);
   assertRefusal(await proxy.fetch('/v1/models'), { message: MESSAGE, retryAfter: '7' });
   await change(proxy, { enabled: true, retry_after_s: null });
+  const carriedOn = [...question, asking, toolResult(asking.tool_calls[0])];
+  assertRefusal(await ask(proxy, carriedOn, tools), { message: MESSAGE, retryAfter: '30' });
+  await change(proxy, { enabled: false });
+  assert.equal((await answer(proxy, carriedOn, tools)).choices[0].message.content, 'seen');
+  assert.equal(threads(), before, 'a turn that waits for results is kept');
+  await change(proxy, { enabled: true, message: MESSAGE });
   writeFileSync(settings, 'PROXY_MAINTENANCE_RETRY_AFTER_S=40\nPROXY_MAINTENANCE_MODE=0\n');
   proxy.signal('SIGHUP');
   await proxy.waitForLog('the reload', (line) => line.event === 'reloaded');
