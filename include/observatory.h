@@ -10,6 +10,7 @@
 struct config;
 struct deadlines;
 struct disk;
+struct loop_lag;
 struct maintenance;
 struct uv_loop_s;
 
@@ -20,6 +21,7 @@ struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
     struct maintenance *maintenance;
+    struct loop_lag *lag;
 };
 
 /* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is

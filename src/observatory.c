@@ -3,6 +3,7 @@
 
 #include "config.h"
 #include "disk.h"
+#include "loop_lag.h"
 #include "maintenance.h"
 
 bool observatory_check(const struct config *config, char **ret_why)
@@ -22,6 +23,7 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
 {
     *o = (struct observatory){ .deadlines = deadlines };
     o->disk = disk_new(loop);
+    o->lag = loop_lag_new(loop);
     if (!observatory_check(config, ret_why))
         return false;
     const struct maintenance_options maintenance = {
@@ -44,6 +46,7 @@ void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void
 void observatory_free(struct observatory *o)
 {
     maintenance_free(o->maintenance);
+    loop_lag_free(o->lag);
     disk_free(o->disk);
     *o = (struct observatory){ .disk = NULL };
 }
