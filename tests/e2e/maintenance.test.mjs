@@ -105,6 +105,7 @@ test('switched under load, no request is cut, and each that begins after the ans
   assert.equal((await patient).choices[0].message.content, 'open');
 
   const requests = proxy.events('request').filter((line) => line.route === CHAT);
+  assert.match((await proxy.fetch('/metrics', { key: ADMIN })).text, /^codex_maintenance_mode\{state="off"\} 1$/m);
   const refusals = requests.filter((line) => line.error_code === 'maintenance');
   assert.ok(refusals.length >= 40);
   for (const line of refusals) assert.deepEqual([line.status, line.retryable, line.maintenance_mode], [503, true, true]);
@@ -180,6 +181,8 @@ test('what is asked wrongly changes nothing; what is not for clients is answered
   assert.match(page.headers['access-control-expose-headers'], /retry-after/);
   const preflight = { origin: ORIGIN, 'access-control-request-method': 'POST' };
   assert.equal((await proxy.fetch(CHAT, { method: 'OPTIONS', key: null, headers: preflight })).status, 204);
+  const scraped = await proxy.fetch('/metrics', { key: ADMIN });
+  assert.match(scraped.text, /^codex_maintenance_mode\{state="on"\} 1$/m);
   const garbage = await Wire.exchange(proxy, 'GET /v1/models HTTP/1.1\r\n\r\n');
   assert.equal(garbage.status, 400, 'what is no request is told so');
   assert.equal((await proxy.fetch('/nowhere')).status, 404);
