@@ -11,6 +11,7 @@ struct config;
 struct deadlines;
 struct disk;
 struct loop_lag;
+struct maintenance;
 struct trace_buffer;
 struct uv_loop_s;
 
@@ -20,6 +21,7 @@ struct uv_loop_s;
 struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
+    struct maintenance *maintenance;
     struct loop_lag *lag;
     struct trace_buffer *trace_buffer;
 };

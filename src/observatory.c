@@ -5,6 +5,7 @@
 #include "disk.h"
 #include "file.h"
 #include "loop_lag.h"
+#include "maintenance.h"
 #include "trace_buffer.h"
 #include "trace_seal.h"
 
@@ -75,6 +76,7 @@ bool observatory_check(const struct config *config, char **ret_why)
 
 void observatory_configure(struct observatory *o, const struct config *config)
 {
+    maintenance_configure(o->maintenance, config->maintenance_retry_after_s);
     configure_traces(o, config);
 }
 
@@ -86,17 +88,26 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
     o->lag = loop_lag_new(loop);
     if (!observatory_check(config, ret_why) || !open_traces(o, config, home, ret_why))
         return false;
+    const struct maintenance_options maintenance = {
+        .disk = o->disk,
+        .home = home,
+        .enabled = config->maintenance != 0,
+        .retry_after_s = config->maintenance_retry_after_s,
+    };
+    o->maintenance = maintenance_new(&maintenance);
     observatory_configure(o, config);
     return true;
 }
 
 void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void *ctx)
 {
+    maintenance_close(o->maintenance);
     disk_stop(o->disk, on_closed, ctx);
 }
 
 void observatory_free(struct observatory *o)
 {
+    maintenance_free(o->maintenance);
     trace_buffer_free(o->trace_buffer);
     loop_lag_free(o->lag);
     disk_free(o->disk);
