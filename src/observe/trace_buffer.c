@@ -188,13 +188,14 @@ bool trace_buffer_healthy(const struct trace_buffer *tb, int *ret_error)
 static bool sweep(struct trace_job *job)
 {
     struct trace_buffer *tb = job->tb;
-    int64_t born_by_ms = (int64_t)clock_mono_ms() - job->limits.ttl_ms;
     size_t keep = job->limits.files_max - (job->writes ? 1 : 0);
     if (!tb->cleaned)
         trace_index_remove_leftovers(tb->folder);
     tb->cleaned = true;
-    return trace_index_refresh(&tb->index, tb->folder, !job->writes) &&
-           trace_index_prune(&tb->index, tb->folder, born_by_ms, keep, &job->aged, &job->surplus);
+    if (!trace_index_refresh(&tb->index, tb->folder, !job->writes))
+        return false;
+    int64_t born_by_ms = (int64_t)clock_mono_ms() - job->limits.ttl_ms;
+    return trace_index_prune(&tb->index, tb->folder, born_by_ms, keep, &job->aged, &job->surplus);
 }
 
 static bool write_trace(struct trace_job *job)
