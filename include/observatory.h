@@ -11,6 +11,8 @@
 struct config;
 struct deadlines;
 struct disk;
+struct loop_lag;
+struct maintenance;
 struct trace_buffer;
 struct uv_loop_s;
 
@@ -20,8 +22,10 @@ struct uv_loop_s;
 struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
-    struct trace_sink trace_sink; /* who takes what requests record; all NULL: none does */
-    struct trace_buffer *traces;
+    struct maintenance *maintenance;
+    struct loop_lag *lag;
+    struct trace_buffer *trace_buffer;
+    struct trace_sink trace_sink; /* what requests record goes through it */
 };
 
 /* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is

@@ -98,6 +98,9 @@ bool turns_request(struct turns *turns, const struct rpc_message *request);
 /* Turns that occupy the worker now; kept ones do not. */
 size_t turns_active(const struct turns *turns);
 
+/* Turns that wait for the results of their calls. */
+size_t turns_parked(const struct turns *turns);
+
 /* All of which the worker still holds something. */
 size_t turns_count(const struct turns *turns);
 

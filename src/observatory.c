@@ -4,6 +4,8 @@
 #include "config.h"
 #include "disk.h"
 #include "file.h"
+#include "loop_lag.h"
+#include "maintenance.h"
 #include "trace_buffer.h"
 #include "trace_seal.h"
 
@@ -44,7 +46,7 @@ static void configure_traces(struct observatory *o, const struct config *config)
     struct trace_mode mode;
     bool ok = trace_mode_parse(config->trace_buffer, &mode);
     assert(ok); /* observatory_check has passed it */
-    trace_buffer_configure(o->traces, &mode, (uint64_t)config->trace_ttl_ms,
+    trace_buffer_configure(o->trace_buffer, &mode, (uint64_t)config->trace_ttl_ms,
                            (size_t)config->trace_files_max);
 }
 
@@ -75,8 +77,8 @@ static bool open_traces(struct observatory *o, const struct config *config, cons
         ok = key != NULL || complain("PROXY_TRACE_KEY_FILE", why, ret_why);
     }
     if (ok) {
-        o->traces = trace_buffer_new(o->disk, o->deadlines, folder, key);
-        o->trace_sink = (struct trace_sink){ records, wants, put, o->traces };
+        o->trace_buffer = trace_buffer_new(o->disk, o->deadlines, folder, key);
+        o->trace_sink = (struct trace_sink){ records, wants, put, o->trace_buffer };
     }
     free(folder);
     return ok;
@@ -91,6 +93,7 @@ bool observatory_check(const struct config *config, char **ret_why)
 
 void observatory_configure(struct observatory *o, const struct config *config)
 {
+    maintenance_configure(o->maintenance, config->maintenance_retry_after_s);
     configure_traces(o, config);
 }
 
@@ -99,20 +102,31 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
 {
     *o = (struct observatory){ .deadlines = deadlines };
     o->disk = disk_new(loop);
+    o->lag = loop_lag_new(loop);
     if (!observatory_check(config, ret_why) || !open_traces(o, config, home, ret_why))
         return false;
+    const struct maintenance_options maintenance = {
+        .disk = o->disk,
+        .home = home,
+        .enabled = config->maintenance != 0,
+        .retry_after_s = config->maintenance_retry_after_s,
+    };
+    o->maintenance = maintenance_new(&maintenance);
     observatory_configure(o, config);
     return true;
 }
 
 void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void *ctx)
 {
+    maintenance_close(o->maintenance);
     disk_stop(o->disk, on_closed, ctx);
 }
 
 void observatory_free(struct observatory *o)
 {
-    trace_buffer_free(o->traces);
+    maintenance_free(o->maintenance);
+    trace_buffer_free(o->trace_buffer);
+    loop_lag_free(o->lag);
     disk_free(o->disk);
     *o = (struct observatory){ .disk = NULL };
 }

@@ -70,7 +70,7 @@ static struct lookup *lookup_new(const struct routes *routes)
     l->super = (struct disk_reply){
         .job = { .bytes = sizeof(*l) }, .find = on_find, .answer = on_answer, .free = on_free
     };
-    l->traces = routes->observatory->traces;
+    l->traces = routes->observatory->trace_buffer;
     return l;
 }
 

@@ -164,9 +164,10 @@ static void on_say(struct deadline *d)
 
 static void count(struct trace_buffer *tb, enum reason reason, size_t files)
 {
+    const char *name = reason_names[reason];
     if (files == 0)
         return;
-    metric_count(M_TRACE_PRUNED, (double)files, reason_names[reason]);
+    metric_count(M_TRACE_PRUNED, (double)files, name);
     tb->tallies[reason].unsaid += files;
     say_what_is_due(tb);
 }
@@ -187,13 +188,14 @@ bool trace_buffer_healthy(const struct trace_buffer *tb, int *ret_error)
 static bool sweep(struct trace_job *job)
 {
     struct trace_buffer *tb = job->tb;
-    int64_t born_by_ms = (int64_t)clock_mono_ms() - job->limits.ttl_ms;
     size_t keep = job->limits.files_max - (job->writes ? 1 : 0);
     if (!tb->cleaned)
         trace_index_remove_leftovers(tb->folder);
     tb->cleaned = true;
-    return trace_index_refresh(&tb->index, tb->folder, !job->writes) &&
-           trace_index_prune(&tb->index, tb->folder, born_by_ms, keep, &job->aged, &job->surplus);
+    if (!trace_index_refresh(&tb->index, tb->folder, !job->writes))
+        return false;
+    int64_t born_by_ms = (int64_t)clock_mono_ms() - job->limits.ttl_ms;
+    return trace_index_prune(&tb->index, tb->folder, born_by_ms, keep, &job->aged, &job->surplus);
 }
 
 static bool write_trace(struct trace_job *job)

@@ -9,6 +9,7 @@
 #include "tool_call.h"
 #include "trace.h"
 #include "turn_error.h"
+#include "turn_meter.h"
 #include "turn_trace.h"
 
 #include <assert.h>
@@ -43,6 +44,7 @@ struct turn {
     char turn_id[OUTPUT_ID_MAX];
     struct output output;
     struct tool_calls calls; /* owned: of this turn whose answer was not sent yet */
+    struct turn_meter meter;
 };
 
 TAILQ_HEAD(turn_list, turn);
@@ -107,6 +109,7 @@ static void give_end(struct turn *t, struct turn_end *end)
 {
     if (t->events == NULL)
         return;
+    turn_meter_end(&t->meter, end->outcome);
     const struct turn_events *events = t->events;
     void *owner = t->owner;
     t->events = NULL;
@@ -459,6 +462,7 @@ bool turns_notification(struct turns *turns, const struct rpc_message *note)
         t->state == TURN_RUNNING)
         arm_run(t); /* with the first one another deadline counts, which may come sooner */
     (void)output_note(&t->output, method, params);
+    turn_meter_calls(&t->meter, t->output.call_count);
     park_if_waiting(t);
     return true;
 }
@@ -548,6 +552,17 @@ size_t turns_active(const struct turns *turns)
     return count;
 }
 
+size_t turns_parked(const struct turns *turns)
+{
+    size_t count = 0;
+    const struct turn *t = NULL;
+    TAILQ_FOREACH(t, &turns->all, link)
+    {
+        count += t->state == TURN_PARKED;
+    }
+    return count;
+}
+
 size_t turns_count(const struct turns *turns)
 {
     size_t count = 0;
@@ -629,6 +644,7 @@ bool turn_waits_for(const struct turn *t, const struct turn_result *results, siz
 struct turn *turn_resume(struct turn *t, struct turn_result *results, size_t count,
                          const struct turn_events *events, void *owner, struct trace *trace)
 {
+    turn_meter_resumed();
     unkeep(t);
     output_reset(&t->output);
     attach(t, events, owner, trace);
@@ -650,6 +666,7 @@ bool turn_is_idle(const struct turn *t)
 struct turn *turn_again(struct turn *t, struct turn_plan *plan, const struct turn_events *events,
                         void *owner, struct trace *trace)
 {
+    turn_meter_reused();
     unkeep(t);
     turn_plan_free(&t->plan);
     t->plan = *plan;
@@ -667,6 +684,7 @@ void turn_detach(struct turn *turn)
 {
     if (turn == NULL)
         return;
+    turn_meter_abandoned(&turn->meter);
     turn->events = NULL;
     turn->owner = NULL;
     turn->output.sink.take = NULL;
