@@ -123,6 +123,8 @@ static void test_a_trace_is_exactly_this_json(void **state)
                                           .code = -32001 };
     trace_rpc(trace, &answer);
     json_decref(id);
+    pass_us(50);
+    trace_repeat(trace, "keepalive");
     expect_text(trace, SUMMARY
                 "0,\"events\":[{\"ts_ms\":0,\"type\":\"http\",\"event\":\"received\","
                 "\"bytes\":10},"
