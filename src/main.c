@@ -7,6 +7,7 @@
 #include "mem.h"
 #include "observatory.h"
 #include "sentinel.h"
+#include "status_command.h"
 
 #include <fcntl.h>
 #include <sodium.h>
@@ -29,6 +30,7 @@ static void print_help(FILE *out)
         "       codex-api key add NAME [--rpm N] [--burst N]\n"
         "       codex-api key list\n"
         "       codex-api key remove NAME\n"
+        "       codex-api status [--json] [--url URL]\n"
         "\n"
         "Without an option it serves until SIGTERM or SIGINT, then finishes what is in flight and "
         "exits 0.\n"
@@ -41,6 +43,10 @@ static void print_help(FILE *out)
         "                  minute (0: no limit), of which --burst may come at once\n"
         "  key list        prints the names and their rates\n"
         "  key remove      the key of that name opens no more\n"
+        "  status          asks the codex-api that runs with these settings, or at URL, how it is: "
+        "0 "
+        "ready,\n"
+        "                  1 not ready, 69 nobody there; --json prints its /status.json\n"
         "\n",
         out);
     config_help(out);
@@ -104,6 +110,8 @@ int main(int argc, char **argv)
         return serve_or_check(false);
     if (strcmp(argv[1], "key") == 0)
         return change_keys(argc - 1, argv + 1);
+    if (strcmp(argv[1], "status") == 0)
+        return status_command(argc - 1, argv + 1, stdout, stderr);
     if (option != NULL && strcmp(option, "--check-config") == 0)
         return serve_or_check(true);
     if (option != NULL && strcmp(option, "--version") == 0) {

@@ -1,6 +1,8 @@
 /* One log line for each request that ended. */
 #include "access_log.h"
 
+#include "clock.h"
+#include "error_tally.h"
 #include "log.h"
 #include "reply.h"
 #include "reqctx.h"
@@ -29,10 +31,23 @@ static enum log_level level_of(const struct reqctx *rc, int status)
     return LOG_INFO;
 }
 
+/* Probes and what people look at are none of the traffic. A refusal without a code (401) has at least its kind. */
+static void tally(const struct reqctx *rc, int status)
+{
+    const char *route = rc != NULL ? rc->route : "rejected";
+    const char *code = rc != NULL ? rc->error_code : reply_core_error_code(status);
+    if (route[0] == '/' && route[1] != 'v')
+        return;
+    if (code == NULL && status >= 400)
+        code = status < 500 ? "4xx" : "5xx";
+    error_tally_note(clock_mono_ms(), clock_wall_ms(), route, code);
+}
+
 static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
 {
     (void)self;
     const struct reqctx *rc = reqctx_of(req);
+    tally(rc, req->res.status);
     LOG_AT(
         level_of(rc, req->res.status), "http", "request",
         LOG_ID("request_id", rc != NULL ? rc->id : NULL),

@@ -7,7 +7,9 @@
 #include "conn.h"
 
 #include "api_error.h"
+#include "clock.h"
 #include "deadline.h"
+#include "error_tally.h"
 #include "id.h"
 #include "linger.h"
 #include "log.h"
@@ -134,6 +136,7 @@ static void refuse(struct conn *c)
     buf_free(&answer);
     shutdown(fd, SHUT_WR);
     linger_on(c->all->options.loop, fd);
+    error_tally_note(clock_mono_ms(), clock_wall_ms(), "rejected", error.code);
     log_info("http", "request", LOG_ID("request_id", id), LOG_ID("route", "rejected"),
              LOG_INT("status", error.status), LOG_INT("bytes_sent", sent > 0 ? sent : 0),
              LOG_ID("error_code", error.code),
