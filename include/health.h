@@ -51,8 +51,8 @@ void health_set(struct health *h, const char *name, bool ok, const char *why);
  * when something has changed; not to be changed. */
 json_t *health_describe(struct health *h);
 
-/* The first check that must pass and fails, or NULL. Borrowed until the next health_configure. */
-const char *health_required_failing(const struct health *h);
+/* The i-th of the checks that must pass and fail; NULL behind the last. Borrowed until the next health_configure. */
+const char *health_required_failing(const struct health *h, size_t i);
 
 /* How many checks fail. */
 size_t health_failing(const struct health *h);

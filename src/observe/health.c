@@ -445,11 +445,11 @@ json_t *health_describe(struct health *h)
     return json_incref(h->described);
 }
 
-const char *health_required_failing(const struct health *h)
+const char *health_required_failing(const struct health *h, size_t i)
 {
     const struct check *c = NULL;
-    for (size_t i = 0; (c = check_at(h, i)) != NULL; i++)
-        if (c->required && c->last.status == HEALTH_FAIL)
+    for (size_t at = 0; (c = check_at(h, at)) != NULL; at++)
+        if (c->required && c->last.status == HEALTH_FAIL && i-- == 0)
             return c->name;
     return NULL;
 }
