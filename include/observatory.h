@@ -12,6 +12,7 @@ struct config;
 struct deadlines;
 struct disk;
 struct health;
+struct loop_lag;
 struct uv_loop_s;
 struct worker;
 
@@ -22,6 +23,7 @@ struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
     struct health *health;
+    struct loop_lag *lag;
     uint64_t started_ms;          /* monotonic */
     unsigned closing;             /* parts that are not closed yet */
     void (*on_closed)(void *ctx); /* of observatory_close */

@@ -7,6 +7,7 @@
 #include "key_file.h"
 #include "turn.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct st_h2o_req_t;
@@ -23,7 +24,16 @@ struct reqctx {
     char key_name[KEY_NAME_MAX + 1]; /* of the key that was presented, or empty */
     int64_t queue_ms; /* from the request to its turn, or to the end of its patience */
     struct turn_usage usage;
-    unsigned runs; /* beside the first */
+    unsigned runs;    /* beside the first */
+    bool admitted;    /* it had its turn: what went wrong then is not our refusal */
+    uint64_t busy_ns; /* that we worked on it: stopwatch.h */
+    uint64_t
+        first_byte_ns; /* monotonic: when the head of the answer was given to h2o; 0: it has none, or nobody to take it */
+    size_t bytes_in;        /* of the body of the request */
+    bool stream;            /* it asked for one; of a chat that could be read, as all that follow */
+    unsigned messages;      /* of the request */
+    unsigned tools_offered; /* by the client, whether the model may call them or not */
+    unsigned tool_calls;    /* that the answer holds, over all choices */
 };
 
 /* Makes the context of a request; once, before anything is answered. */

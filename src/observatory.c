@@ -5,6 +5,7 @@
 #include "config.h"
 #include "disk.h"
 #include "health.h"
+#include "loop_lag.h"
 #include "worker.h"
 
 bool observatory_check(const struct config *config, char **ret_why)
@@ -24,6 +25,7 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
     o->started_ms = clock_mono_ms();
     o->disk = disk_new(loop);
     o->health = health_new(loop, deadlines, o->disk, home);
+    o->lag = loop_lag_new(loop);
     if (!observatory_check(config, ret_why))
         return false;
     observatory_configure(o, config);
@@ -82,6 +84,7 @@ bool observatory_written(const struct observatory *o)
 void observatory_free(struct observatory *o)
 {
     health_free(o->health);
+    loop_lag_free(o->lag);
     disk_free(o->disk);
     *o = (struct observatory){ .disk = NULL };
 }

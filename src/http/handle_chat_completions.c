@@ -148,6 +148,23 @@ static void add_names(h2o_req_t *req, const char *header, struct buf *names)
         reply_header(req, header, buf_str(names));
 }
 
+static void note_request(struct reqctx *rc, const struct chat_request *request)
+{
+    rc->stream = request->stream;
+    rc->messages = (unsigned)json_array_size(request->messages);
+    rc->tools_offered = (unsigned)(json_array_size(json_object_get(request->root, "tools")) +
+                                   json_array_size(json_object_get(request->root, "functions")));
+}
+
+static bool parse(struct reqctx *rc, h2o_req_t *req, struct chat_request *ret,
+                  struct api_error *error)
+{
+    if (!chat_request_parse(ret, req->entity.base, req->entity.len, error))
+        return false;
+    note_request(rc, ret);
+    return true;
+}
+
 static void run(struct routes *routes, h2o_req_t *req, struct reqctx *rc,
                 struct chat_request *request, const struct plan_options *plan_options)
 {
@@ -179,9 +196,8 @@ void handle_chat_completions(struct routes *routes, h2o_req_t *req)
     struct chat_request request = { .root = NULL };
     struct plan_options plan = { .summary = config_summary_name(routes->config) };
     bool ok = check_rate(routes, req, rc, &error) && check_media(req, &error) &&
-              chat_request_parse(&request, req->entity.base, req->entity.len, &error) &&
-              check_ready(routes, &error) && check_model(routes, &request, &plan, &error) &&
-              check_leftovers(routes, &error);
+              parse(rc, req, &request, &error) && check_ready(routes, &error) &&
+              check_model(routes, &request, &plan, &error) && check_leftovers(routes, &error);
     if (ok) {
         run(routes, req, rc, &request, &plan);
     } else {

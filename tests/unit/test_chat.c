@@ -766,6 +766,7 @@ static void test_calls_of_a_stream_come_under_the_clients_names(void **state)
     call_both(b);
     assert_int_equal(chat_state(b->chat), CHAT_ENDED);
     assert_string_equal(chat_finish_reason(b->chat), "tool_calls");
+    assert_int_equal(chat_tool_calls(b->chat), 2);
     pull(b);
     expect(b, ROLE);
     expect(b, REASONING("hm"));
