@@ -17,4 +17,7 @@ struct memory_use {
 /* Reads /proc and /sys/fs/cgroup below `root`, which is "" but in tests. False when neither tells. */
 CHECK_RESULT bool memory_use_read(const char *root, struct memory_use *ret);
 
+/* The smallest limit of our cgroup and those around it; false when none has one. Cheaper than the use. */
+CHECK_RESULT bool memory_limit_read(const char *root, int64_t *ret_bytes);
+
 #endif

@@ -38,38 +38,45 @@ static bool number_of(struct buf *text, const char *key, int64_t *ret)
     return false;
 }
 
-static bool read_group(const char *folder, struct memory_use *ret)
+/* A group without a limit tells nothing. */
+static bool read_limit(const char *folder, struct buf *text, struct memory_use *ret)
 {
-    struct buf text = BUF_INIT;
-    int64_t limit = 0;
-    int64_t used = 0;
-    int64_t cache = 0;
-    bool ok = read_text(&text, folder, "memory.max") && parse_number(buf_str(&text), &limit) &&
-              limit > 0 && read_text(&text, folder, "memory.current") &&
-              parse_number(buf_str(&text), &used);
-    if (ok && read_text(&text, folder, "memory.stat") &&
-        number_of(&text, "inactive_file ", &cache) && cache < used)
-        used -= cache;
-    buf_free(&text);
-    if (ok)
-        *ret = (struct memory_use){ .used_bytes = used, .limit_bytes = limit, .of_cgroup = true };
-    return ok;
+    *ret = (struct memory_use){ .of_cgroup = true };
+    return read_text(text, folder, "memory.max") &&
+           parse_number(buf_str(text), &ret->limit_bytes) && ret->limit_bytes > 0;
 }
 
+static bool read_limit_and_use(const char *folder, struct buf *text, struct memory_use *ret)
+{
+    int64_t cache = 0;
+    if (!read_limit(folder, text, ret) || !read_text(text, folder, "memory.current") ||
+        !parse_number(buf_str(text), &ret->used_bytes))
+        return false;
+    if (read_text(text, folder, "memory.stat") && number_of(text, "inactive_file ", &cache) &&
+        cache < ret->used_bytes)
+        ret->used_bytes -= cache;
+    return true;
+}
+
+typedef bool (*group_reader)(const char *folder, struct buf *text, struct memory_use *ret);
+
+/* Nearer to its limit, or else with less of one. */
 static bool is_tighter(const struct memory_use *a, const struct memory_use *b)
 {
-    return (double)a->used_bytes / (double)a->limit_bytes >
-           (double)b->used_bytes / (double)b->limit_bytes;
+    double of_a = (double)a->used_bytes / (double)a->limit_bytes;
+    double of_b = (double)b->used_bytes / (double)b->limit_bytes;
+    return of_a > of_b || (of_a >= of_b && a->limit_bytes < b->limit_bytes);
 }
 
 /* Our own group and all around it: the limit may be one of those. */
-static bool read_groups(const char *root, char *name, struct memory_use *ret)
+static bool read_groups(const char *root, char *name, group_reader read, struct buf *text,
+                        struct memory_use *ret)
 {
     bool found = false;
     for (;;) {
         struct memory_use use;
         char *folder = xasprintf("%s/sys/fs/cgroup%s", root, name);
-        if (read_group(folder, &use) && (!found || is_tighter(&use, ret))) {
+        if (read(folder, text, &use) && (!found || is_tighter(&use, ret))) {
             *ret = use;
             found = true;
         }
@@ -81,7 +88,8 @@ static bool read_groups(const char *root, char *name, struct memory_use *ret)
     }
 }
 
-static bool read_cgroup(const char *root, struct buf *text, struct memory_use *ret)
+static bool read_cgroup(const char *root, group_reader read, struct buf *text,
+                        struct memory_use *ret)
 {
     if (!read_text(text, root, "proc/self/cgroup"))
         return false;
@@ -93,7 +101,7 @@ static bool read_cgroup(const char *root, struct buf *text, struct memory_use *r
     if (line == NULL)
         return false;
     char *name = xstrndup(line + 3, strcspn(line + 3, "\n"));
-    bool found = read_groups(root, name, ret);
+    bool found = read_groups(root, name, read, text, ret);
     free(name);
     return found;
 }
@@ -113,7 +121,18 @@ static bool read_machine(const char *root, struct buf *text, struct memory_use *
 bool memory_use_read(const char *root, struct memory_use *ret)
 {
     struct buf text = BUF_INIT;
-    bool ok = read_cgroup(root, &text, ret) || read_machine(root, &text, ret);
+    bool ok = read_cgroup(root, read_limit_and_use, &text, ret) || read_machine(root, &text, ret);
     buf_free(&text);
+    return ok;
+}
+
+bool memory_limit_read(const char *root, int64_t *ret_bytes)
+{
+    struct buf text = BUF_INIT;
+    struct memory_use use;
+    bool ok = read_cgroup(root, read_limit, &text, &use);
+    buf_free(&text);
+    if (ok)
+        *ret_bytes = use.limit_bytes;
     return ok;
 }

@@ -87,7 +87,7 @@ void metrics_collect_process(int worker_pid)
 {
     struct stat_line stat;
     struct rlimit descriptors;
-    struct memory_use memory;
+    int64_t limit_bytes = 0;
     if (read_stat("/proc/self/stat", &stat)) {
         metric_set(M_PROCESS_CPU, seconds_of(stat.user_ticks + stat.system_ticks));
         metric_set(M_PROCESS_MEMORY, bytes_of(stat.resident_pages));
@@ -96,7 +96,7 @@ void metrics_collect_process(int worker_pid)
     metric_set(M_PROCESS_FDS, (double)count_descriptors());
     if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0)
         metric_set(M_PROCESS_FDS_MAX, (double)descriptors.rlim_cur);
-    if (memory_use_read("", &memory) && memory.of_cgroup)
-        metric_set(M_PROCESS_MEMORY_LIMIT, (double)memory.limit_bytes);
+    if (memory_limit_read("", &limit_bytes))
+        metric_set(M_PROCESS_MEMORY_LIMIT, (double)limit_bytes);
     collect_worker(worker_pid);
 }

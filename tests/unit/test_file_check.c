@@ -139,6 +139,12 @@ static void put(struct place *p, const char *name, const char *text)
     folder_put(&p->folder, name, text, strlen(text));
 }
 
+static int64_t limit_of(struct place *p)
+{
+    int64_t limit = -1;
+    return memory_limit_read(p->folder.path, &limit) ? limit : -1;
+}
+
 static struct memory_use use_of(struct place *p)
 {
     struct memory_use use = { .used_bytes = -1 };
@@ -152,6 +158,7 @@ static void test_memory_is_that_of_the_cgroup_nearest_to_its_limit(void **state)
     put(p, "proc/self/cgroup", "0::/a/b\n");
     put(p, "proc/meminfo", "MemTotal: 1000 kB\nMemFree: 1 kB\nMemAvailable:   250 kB\n");
     assert_false(use_of(p).of_cgroup);
+    assert_int_equal(limit_of(p), -1);
     assert_int_equal(use_of(p).limit_bytes, 1000 * 1024);
     assert_int_equal(use_of(p).used_bytes, 750 * 1024);
     put(p, "sys/fs/cgroup/a/b/memory.max", "max\n");
@@ -167,6 +174,11 @@ static void test_memory_is_that_of_the_cgroup_nearest_to_its_limit(void **state)
     put(p, "sys/fs/cgroup/a/b/memory.max", "60\n");
     assert_int_equal(use_of(p).limit_bytes, 60);
     assert_int_equal(use_of(p).used_bytes, 50);
+    assert_int_equal(limit_of(p), 60);
+    put(p, "sys/fs/cgroup/a/b/memory.max", "max\n");
+    assert_int_equal(limit_of(p), 400);
+    put(p, "sys/fs/cgroup/memory.max", "70\n"); /* who uses it is not asked */
+    assert_int_equal(limit_of(p), 70);
 }
 
 static void test_memory_of_a_namespace_is_that_of_its_root(void **state)
