@@ -284,7 +284,10 @@ static int show(const struct http_url *url, const struct options *o, FILE *out, 
     buf_clear(&text);
     if (json_is_boolean(json_at(s, "ready"))) {
         rc = json_bool_at(s, "ready", 0) ? 0 : EXIT_NOT_READY;
-        o->json ? put_json(&text, s) : put_glance(&text, s);
+        if (o->json)
+            put_json(&text, s);
+        else
+            put_glance(&text, s);
         fputs(buf_str(&text), out);
     } else {
         fprintf(err, "codex-api: status: no answer from port %s of %s: %s\n", url->port, url->host,

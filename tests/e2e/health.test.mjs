@@ -162,6 +162,22 @@ test('checks of the settings turn, count when they are required, and change with
   assert.deepEqual(Object.keys((await proxy.readyz()).checks), BUILT_IN);
 });
 
+test('a name that is looked up for ever fails its check, and keeps neither the others nor the end waiting', async (t) => {
+  const names = ['a', 'b', 'c'].map((name) => `${name}=tcp:silent.invalid:1`).join(',');
+  const settings = { ...quick, HEALTH_TIMEOUT_MS: '50', HEALTH_CHECKS: `${names},root=file:/:315360000` };
+  const proxy = await Proxy.start(t, new FakeWorker().settings(settings), { program: 'codex-api-silent-names' });
+  for (const name of ['a', 'b', 'c']) {
+    await turns(proxy, name, 'fail');
+    assert.equal((await check(proxy, name)).why, 'timeout');
+  }
+  await turns(proxy, 'root', 'pass');
+  await turns(proxy, 'disk', 'pass');
+  proxy.kill('SIGTERM');
+  assert.deepEqual(await proxy.exits(), { code: 0, signal: null });
+  assert.equal(proxy.logs.at(-1).event, 'stopped');
+  assert.equal(proxy.events('disk_stuck').length, 0);
+});
+
 // ---- nothing keeps them from answering ----
 
 async function chat(proxy, script, extra = {}) {
