@@ -349,24 +349,30 @@ static void list_customs(struct health *h, struct health_specs *specs)
 }
 
 /* The built-in ones come first. */
-static struct check *check_at(const struct health *h, size_t i)
+static const struct check *check_at(const struct health *h, size_t i)
 {
     if (i < HEALTH_BUILTIN_COUNT)
-        return (struct check *)(uintptr_t)&h->builtin[i];
+        return &h->builtin[i];
     i -= HEALTH_BUILTIN_COUNT;
     return i < h->custom_count ? &h->custom[i]->check : NULL;
+}
+
+static void set_required(struct health *h, const char *required)
+{
+    for (size_t i = 0; i < HEALTH_BUILTIN_COUNT; i++)
+        h->builtin[i].required = health_required_has(required, h->builtin[i].name);
+    for (size_t i = 0; i < h->custom_count; i++)
+        h->custom[i]->check.required = health_required_has(required, h->custom[i]->check.name);
 }
 
 void health_configure(struct health *h, const struct config *config)
 {
     struct health_specs specs;
     char *why = NULL;
-    struct check *c = NULL;
     bool ok = health_specs_parse(config->health_checks, &specs, &why);
     assert(ok); /* it was checked before */
     list_customs(h, &specs);
-    for (size_t i = 0; (c = check_at(h, i)) != NULL; i++)
-        c->required = health_required_has(config->health_required, c->name);
+    set_required(h, config->health_required);
     h->interval_ms = (uint64_t)config->health_interval_ms;
     h->timeout_ms = (uint64_t)config->health_timeout_ms;
     h->rpc_max_ms = config->health_rpc_max_ms;

@@ -6,18 +6,18 @@
 
 #define SILENT_NAME "silent.invalid"
 
-typedef int (*lookup)(const char *node, const char *service, const struct addrinfo *hints,
-                      struct addrinfo **res);
+typedef int (*lookup)(const char *name, const char *service, const struct addrinfo *req,
+                      struct addrinfo **pai);
 
 /* An executable's own comes before that of the C library. */
-int getaddrinfo(const char *restrict node, const char *restrict service,
-                const struct addrinfo *restrict hints, struct addrinfo **restrict res)
+int getaddrinfo(const char *restrict name, const char *restrict service,
+                const struct addrinfo *restrict req, struct addrinfo **restrict pai)
 {
     lookup real = NULL;
     void *symbol = dlsym(RTLD_NEXT, "getaddrinfo");
-    while (node != NULL && strcmp(node, SILENT_NAME) == 0 &&
-           (hints == NULL || (hints->ai_flags & AI_NUMERICHOST) == 0))
+    while (name != NULL && strcmp(name, SILENT_NAME) == 0 &&
+           (req == NULL || (req->ai_flags & AI_NUMERICHOST) == 0))
         pause();
     memcpy(&real, &symbol, sizeof(real));
-    return real(node, service, hints, res);
+    return real(name, service, req, pai);
 }
