@@ -28,7 +28,7 @@ struct health_worker {
 };
 
 /* `disk` is where the room of `home` (copied) is asked; both `deadlines` and `disk` must outlive the result, which the caller owns.
- * health_configure comes next. */
+ * health_configure comes next, then health_start. */
 struct health *health_new(struct uv_loop_s *loop, struct deadlines *deadlines, struct disk *disk,
                           const char *home);
 
@@ -36,9 +36,12 @@ struct health *health_new(struct uv_loop_s *loop, struct deadlines *deadlines, s
 void health_ask_worker(struct health *h, void (*look)(void *ctx, struct health_worker *ret),
                        void *ctx);
 
-/* From now on, and all checks are made soon; health_settings_check has passed them. A check that stays as it is keeps its result.
+/* From now on, and once it was started all checks are made soon; health_settings_check has passed them. A check that stays as it is keeps its result.
  * `config` is borrowed for the call. */
 void health_configure(struct health *h, const struct config *config);
+
+/* Makes the first round soon, and the others after it. */
+void health_start(struct health *h);
 
 /* The worker has changed: its checks are made at once. */
 void health_worker_changed(struct health *h);
@@ -60,7 +63,7 @@ size_t health_failing(const struct health *h);
 /* Makes no more checks, and calls `on_closed` once when none is under way; also from within. */
 void health_close(struct health *h, void (*on_closed)(void *ctx), void *ctx);
 
-/* After on_closed, or before the loop has run. Safe on NULL. */
+/* After on_closed, or before health_start. Safe on NULL. */
 void health_free(struct health *h);
 
 #endif

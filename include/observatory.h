@@ -43,7 +43,7 @@ CHECK_RESULT bool observatory_check(const struct config *config, char **ret_why)
 /* Other settings, from now on; observatory_check has passed them. */
 void observatory_configure(struct observatory *o, const struct config *config);
 
-/* Whose health is watched, from now on; NULL: nobody's. It must outlive that. */
+/* Begins to watch the health of all; of this worker, too, which must outlive that. NULL: no worker's any more. */
 void observatory_watch_worker(struct observatory *o, struct worker *worker);
 
 /* Takes nothing more to be written, and calls `on_closed` once when all of it is; also from within. */

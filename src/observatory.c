@@ -53,6 +53,8 @@ static void look_at_worker(void *ctx, struct health_worker *ret)
 void observatory_watch_worker(struct observatory *o, struct worker *worker)
 {
     health_ask_worker(o->health, worker != NULL ? look_at_worker : NULL, worker);
+    if (worker != NULL)
+        health_start(o->health);
 }
 
 static void on_part_closed(void *ctx)

@@ -69,6 +69,7 @@ struct health {
     int64_t disk_min_bytes;
     int64_t memory_max_percent;
     json_t *described; /* owned; NULL: to be made anew */
+    bool started;
     bool closing;
     bool files_idle;              /* for good */
     void (*on_closed)(void *ctx); /* NULL: told already, or nobody asks */
@@ -380,8 +381,14 @@ void health_configure(struct health *h, const struct config *config)
     h->memory_max_percent = config->health_memory_max_percent;
     json_decref(h->described);
     h->described = NULL;
-    if (!h->closing)
+    if (h->started && !h->closing)
         deadline_set(h->deadlines, &h->tick, 0, on_tick);
+}
+
+void health_start(struct health *h)
+{
+    h->started = true;
+    deadline_set(h->deadlines, &h->tick, 0, on_tick);
 }
 
 struct health *health_new(struct uv_loop_s *loop, struct deadlines *deadlines, struct disk *disk,

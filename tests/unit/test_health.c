@@ -22,6 +22,7 @@ struct patient {
     char required[256];
     const char *name;   /* of patient_until */
     const char *status; /* of patient_until */
+    bool started;
     unsigned closing;
     bool closed;
     char *pipe; /* path */
@@ -89,6 +90,9 @@ static void configure(struct patient *p, const char *checks, const char *require
     if (!health_settings_check(p->config.health_checks, p->config.health_required, &why))
         fail_msg("%s", why);
     health_configure(p->health, &p->config);
+    if (!p->started)
+        health_start(p->health);
+    p->started = true;
 }
 
 /* The member of a check, as a new reference; NULL when it has none. */
