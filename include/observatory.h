@@ -13,6 +13,7 @@ struct deadlines;
 struct disk;
 struct health;
 struct loop_lag;
+struct maintenance;
 struct uv_loop_s;
 struct worker;
 
@@ -23,6 +24,7 @@ struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
     struct health *health;
+    struct maintenance *maintenance;
     struct loop_lag *lag;
     uint64_t started_ms;          /* monotonic */
     unsigned closing;             /* parts that are not closed yet */

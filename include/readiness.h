@@ -6,7 +6,8 @@
 
 struct routes;
 
-/* Why no traffic is wanted, the most important reason first: an array of strings, empty when it is. A new reference. */
+/* Why no traffic is wanted, the most important reason first: an array of strings, empty when it is. A new reference. Maintenance is no
+ * such reason: a balancer that took us out would answer clients with an error of its own. */
 json_t *readiness_reasons(const struct routes *routes);
 
 #endif

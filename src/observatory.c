@@ -6,6 +6,7 @@
 #include "disk.h"
 #include "health.h"
 #include "loop_lag.h"
+#include "maintenance.h"
 #include "worker.h"
 
 bool observatory_check(const struct config *config, char **ret_why)
@@ -15,6 +16,7 @@ bool observatory_check(const struct config *config, char **ret_why)
 
 void observatory_configure(struct observatory *o, const struct config *config)
 {
+    maintenance_configure(o->maintenance, config->maintenance_retry_after_s);
     health_configure(o->health, config);
 }
 
@@ -28,6 +30,13 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
     o->lag = loop_lag_new(loop);
     if (!observatory_check(config, ret_why))
         return false;
+    const struct maintenance_options maintenance = {
+        .disk = o->disk,
+        .home = home,
+        .enabled = config->maintenance != 0,
+        .retry_after_s = config->maintenance_retry_after_s,
+    };
+    o->maintenance = maintenance_new(&maintenance);
     observatory_configure(o, config);
     return true;
 }
@@ -66,6 +75,7 @@ static void on_part_closed(void *ctx)
 
 void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void *ctx)
 {
+    maintenance_close(o->maintenance);
     o->closing = 2;
     o->on_closed = on_closed;
     o->on_closed_ctx = ctx;
@@ -86,6 +96,7 @@ bool observatory_written(const struct observatory *o)
 void observatory_free(struct observatory *o)
 {
     health_free(o->health);
+    maintenance_free(o->maintenance);
     loop_lag_free(o->lag);
     disk_free(o->disk);
     *o = (struct observatory){ .disk = NULL };

@@ -78,6 +78,12 @@ static void put_more(struct buf *out, size_t count)
 
 /* ---- lines ---- */
 
+/* As /readyz has it: in maintenance a server is ready, though it refuses clients. */
+static bool is_ready(const json_t *s)
+{
+    return json_bool_at(s, "ready", 0) || number_at(s, "readyz") == 200;
+}
+
 static void put_readiness(struct buf *out, const json_t *s)
 {
     const json_t *reasons = json_at(s, "reasons");
@@ -85,7 +91,7 @@ static void put_readiness(struct buf *out, const json_t *s)
         buf_puts(out, "READY\n");
         return;
     }
-    buf_puts(out, "NOT READY: ");
+    buf_puts(out, is_ready(s) ? "READY, but clients are refused: " : "NOT READY: ");
     put_at(out, s, "why_not");
     for (size_t i = 1; i < json_array_size(reasons) && i <= ITEMS_MAX; i++) {
         buf_puts(out, i == 1 ? "\nand         " : "; ");
@@ -152,7 +158,13 @@ static void put_maintenance(struct buf *out, const json_t *s)
     if (json_at(s, "maintenance") == NULL)
         return;
     begin(out, "maintenance");
-    buf_puts(out, json_bool_at(s, "maintenance.enabled", 0) ? "ON" : "off");
+    if (json_bool_at(s, "maintenance.enabled", 0)) {
+        buf_puts(out, "ON, since ");
+        put_at(out, s, "maintenance.since");
+        buf_printf(out, ", Retry-After %" PRId64 " s", number_at(s, "maintenance.retry_after_s"));
+    } else {
+        buf_puts(out, "off");
+    }
     buf_putc(out, '\n');
 }
 
@@ -283,7 +295,7 @@ static int show(const struct http_url *url, const struct options *o, FILE *out, 
     json_t *s = status == 200 ? json_parse(buf_str(&text), text.len, &why) : NULL;
     buf_clear(&text);
     if (json_is_boolean(json_at(s, "ready"))) {
-        rc = json_bool_at(s, "ready", 0) ? 0 : EXIT_NOT_READY;
+        rc = is_ready(s) ? 0 : EXIT_NOT_READY;
         if (o->json)
             put_json(&text, s);
         else

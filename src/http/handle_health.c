@@ -1,6 +1,7 @@
 /* Health for probes: cheap, from what is known; nothing is asked and nobody is waited for. */
 #include "admission.h"
 #include "health.h"
+#include "maintenance.h"
 #include "observatory.h"
 #include "readiness.h"
 #include "reply.h"
@@ -38,6 +39,10 @@ static json_t *describe(const struct routes *routes, json_t *reasons)
     json_object_set_new(body, "requests_waiting",
                         json_integer((json_int_t)admission_waiting(routes->admission)));
     json_object_set_new(body, "codex_version", json_string(worker_codex_version(routes->worker)));
+    /* Says nothing about readiness: a balancer that took us out would answer with an error of its own. */
+    const struct maintenance *m = routes->observatory->maintenance;
+    json_object_set_new(body, "maintenance", json_boolean(maintenance_enabled(m)));
+    json_object_set_new(body, "maintenance_mode", maintenance_describe(m));
     json_object_set_new(body, "reasons", reasons);
     json_object_set_new(body, "checks", health_describe(routes->observatory->health));
     return body;

@@ -7,6 +7,7 @@
 #include "health.h"
 #include "json.h"
 #include "log.h"
+#include "maintenance.h"
 #include "observatory.h"
 #include "readiness.h"
 #include "reply.h"
@@ -102,6 +103,14 @@ static void add_traffic(json_t *body)
     json_object_set_new(body, "top_errors", describe_top_errors(now_ms));
 }
 
+/* To people it is one, unless the program is about to stop. */
+static void add_maintenance(const struct routes *routes, json_t *reasons)
+{
+    if (maintenance_enabled(routes->observatory->maintenance))
+        json_array_insert_new(reasons, routes->draining ? 1 : 0,
+                              json_string("in maintenance: an operator has switched it on"));
+}
+
 void handle_status(struct routes *routes, struct st_h2o_req_t *req)
 {
     char now[CLOCK_ISO_SIZE];
@@ -109,15 +118,18 @@ void handle_status(struct routes *routes, struct st_h2o_req_t *req)
     worker_status(routes->worker, &s);
     clock_iso8601(clock_wall_ms(), now);
     json_t *reasons = readiness_reasons(routes);
-    json_t *body =
-        json_pack("{s:s, s:b, s:s?, s:O, s:s, s:I, s:b, s:I, s:I, s:o, s:o, s:o, s:I}", "version",
-                  CODEX_API_VERSION, "ready", json_array_size(reasons) == 0, "why_not",
-                  json_string_value(json_array_get(reasons, 0)), "reasons", reasons, "now", now,
-                  "uptime_ms", (json_int_t)observatory_uptime_ms(routes->observatory), "draining",
-                  routes->draining, "requests", (json_int_t)exchanges_count(routes->exchanges),
-                  "streams", (json_int_t)exchanges_streaming(routes->exchanges), "queue",
-                  describe_queue(routes), "worker", describe_worker(routes, &s), "failing_checks",
-                  describe_failing_checks(routes), "log_lines_dropped", (json_int_t)log_dropped());
+    int readyz = json_array_size(reasons) == 0 ? 200 : 503;
+    add_maintenance(routes, reasons);
+    json_t *body = json_pack(
+        "{s:s, s:b, s:s?, s:O, s:i, s:s, s:I, s:b, s:o, s:I, s:I, s:o, s:o, s:o, s:I}", "version",
+        CODEX_API_VERSION, "ready", json_array_size(reasons) == 0, "why_not",
+        json_string_value(json_array_get(reasons, 0)), "reasons", reasons, "readyz", readyz, "now",
+        now, "uptime_ms", (json_int_t)observatory_uptime_ms(routes->observatory), "draining",
+        routes->draining, "maintenance", maintenance_describe(routes->observatory->maintenance),
+        "requests", (json_int_t)exchanges_count(routes->exchanges), "streams",
+        (json_int_t)exchanges_streaming(routes->exchanges), "queue", describe_queue(routes),
+        "worker", describe_worker(routes, &s), "failing_checks", describe_failing_checks(routes),
+        "log_lines_dropped", (json_int_t)log_dropped());
     json_decref(reasons);
     add_traffic(body);
     reply_header(req, "cache-control", "no-store");

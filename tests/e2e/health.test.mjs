@@ -224,9 +224,13 @@ test('with every turn, the queue and all connections taken, health answers and s
 });
 
 test('a worker that hangs shows as a slow answer, and health does not wait for it', async (t) => {
-  const slow = { WORKER_HEARTBEAT_MS: '20', WORKER_HEARTBEAT_TIMEOUT_MS: '60000', HEALTH_RPC_MAX_MS: '1000' };
+  const slow = { WORKER_HEARTBEAT_MS: '20', WORKER_HEARTBEAT_TIMEOUT_MS: '60000', HEALTH_RPC_MAX_MS: '1000', PROXY_MAINTENANCE_MODE: '1' };
   const proxy = await Proxy.start(t, new FakeWorker().settings({ ...quick, ...slow }));
   await turns(proxy, 'worker_rpc', 'pass');
+  const glance = await status(proxy.origin);
+  assert.equal(glance.code, 0, 'probes see a server that is ready');
+  assert.match(glance.stdout, /^READY, but clients are refused: in maintenance[^\n]*\ncodex-api /);
+  assert.match(glance.stdout, /^maintenance ON, since \S+Z, Retry-After 60 s$/m);
   process.kill(proxy.workerPid, 'SIGSTOP');
   await turns(proxy, 'worker_rpc', 'fail');
   const now = await proxy.readyz();
@@ -349,7 +353,7 @@ test('codex-api status shows nothing that a terminal would obey', async (t) => {
   assert.equal(code, 1);
   assert.match(stdout, /^[ -~\n]+$/);
   assert.ok(stdout.split('\n').length <= 20 && stdout.length < 8000, stdout);
-  assert.match(stdout, /^maintenance ON$/m);
+  assert.match(stdout, /^maintenance ON, since \?, Retry-After 0 s$/m);
   const json = await status(origin, '--json');
   assert.equal(json.code, 1);
   assert.match(json.stdout, /^[ -~\n]+$/);
