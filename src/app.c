@@ -8,6 +8,7 @@
 #include "descriptors.h"
 #include "exchange.h"
 #include "file.h"
+#include "health.h"
 #include "hint.h"
 #include "key_command.h"
 #include "keyring.h"
@@ -179,13 +180,18 @@ static void close_signals(struct app *app)
     uv_close((uv_handle_t *)&app->sighup, NULL);
 }
 
-/* The thread that writes hangs in a disk that does not answer: the loop could never be closed. */
+/* A thread hangs, in a disk that does not answer or in a name that nobody knows: the loop could never be closed. Only in the first case
+ * is something lost. */
 static void on_flush_deadline(struct deadline *d)
 {
-    (void)d;
-    log_error("app", "disk_stuck", LOG_INT("waited_ms", OBSERVATORY_FLUSH_MS));
+    const struct app *app = deadline_owner(d, struct app, flush);
+    int rc = observatory_written(&app->observatory) ? 0 : EXIT_IO;
+    if (rc != 0)
+        log_error("app", "disk_stuck", LOG_INT("waited_ms", OBSERVATORY_FLUSH_MS));
+    else
+        log_info("app", "stopped", LOG_INT("exit_code", rc));
     log_stop();
-    _exit(EXIT_IO);
+    _exit(rc);
 }
 
 static void on_observatory_closed(void *ctx)
@@ -210,6 +216,7 @@ static void on_worker_stopped(void *ctx)
 static void on_drained(void *ctx)
 {
     struct app *app = ctx;
+    observatory_watch_worker(&app->observatory, NULL); /* its end is no failure */
     worker_stop(app->worker, on_worker_stopped, app);
 }
 
@@ -548,6 +555,7 @@ static void on_worker_change(void *ctx, bool ready)
 {
     struct app *app = ctx;
     admission_open(app->admission, ready);
+    health_worker_changed(app->observatory.health);
     if (!ready)
         return;
     app->login_wanted = false;
@@ -591,6 +599,7 @@ static int start(struct app *app)
              LOG_ID("source", launch_source_name(app->source)));
     say_listening(app);
     worker_on_change(app->worker, on_worker_change, app);
+    observatory_watch_worker(&app->observatory, app->worker);
     worker_on_recycle_failed(app->worker, on_recycle_failed, app);
     watch_login(app);
     worker_start(app->worker);

@@ -7,6 +7,7 @@
 #include "mem.h"
 #include "observatory.h"
 #include "sentinel.h"
+#include "status_command.h"
 #include "trace_command.h"
 
 #include <fcntl.h>
@@ -31,6 +32,7 @@ static void print_help(FILE *out)
         "       codex-api key list\n"
         "       codex-api key remove NAME\n"
         "       codex-api traces [ID [--json]]\n"
+        "       codex-api status [--json] [--url URL]\n"
         "\n"
         "Without an option it serves until SIGTERM or SIGINT, then finishes what is in flight and "
         "exits 0.\n"
@@ -47,6 +49,10 @@ static void print_help(FILE *out)
         "  traces ID       what went where when in the request of that id, or of the one id that "
         "begins so;\n"
         "                  --json: as it is in the file\n"
+        "  status          asks the codex-api that runs with these settings, or at URL, how it is: "
+        "0 "
+        "ready,\n"
+        "                  1 not ready, 69 nobody there; --json prints its /status.json\n"
         "\n",
         out);
     config_help(out);
@@ -119,6 +125,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return run_command(&commands[i], argc - 1, argv + 1);
+    if (strcmp(argv[1], "status") == 0)
+        return status_command(argc - 1, argv + 1, stdout, stderr);
     if (option != NULL && strcmp(option, "--check-config") == 0)
         return serve_or_check(true);
     if (option != NULL && strcmp(option, "--version") == 0) {

@@ -1,13 +1,16 @@
 /* All that watches and has a state of its own, put together. */
 #include "observatory.h"
 
+#include "clock.h"
 #include "config.h"
 #include "disk.h"
 #include "file.h"
+#include "health.h"
 #include "loop_lag.h"
 #include "maintenance.h"
 #include "trace_buffer.h"
 #include "trace_seal.h"
+#include "worker.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -88,20 +91,24 @@ static bool open_traces(struct observatory *o, const struct config *config, cons
 
 bool observatory_check(const struct config *config, char **ret_why)
 {
-    return check_traces(config, ret_why);
+    return check_traces(config, ret_why) &&
+           health_settings_check(config->health_checks, config->health_required, ret_why);
 }
 
 void observatory_configure(struct observatory *o, const struct config *config)
 {
     maintenance_configure(o->maintenance, config->maintenance_retry_after_s);
     configure_traces(o, config);
+    health_configure(o->health, config);
 }
 
 bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct deadlines *deadlines,
                       const struct config *config, const char *home, char **ret_why)
 {
     *o = (struct observatory){ .deadlines = deadlines };
+    o->started_ms = clock_mono_ms();
     o->disk = disk_new(loop);
+    o->health = health_new(loop, deadlines, o->disk, home);
     o->lag = loop_lag_new(loop);
     if (!observatory_check(config, ret_why) || !open_traces(o, config, home, ret_why))
         return false;
@@ -116,14 +123,61 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
     return true;
 }
 
+/* It is no failure that the first worker has not started yet. */
+static bool starts_first(const struct supervisor_status *s)
+{
+    return (s->state == SUP_STOPPED || s->state == SUP_PREPARING || s->state == SUP_STARTING) &&
+           s->restarts == 0 && s->restart_streak == 0;
+}
+
+static void look_at_worker(void *ctx, struct health_worker *ret)
+{
+    const struct worker *worker = ctx;
+    struct supervisor_status s;
+    worker_status(worker, &s);
+    enum health_status without = starts_first(&s) ? HEALTH_UNKNOWN : HEALTH_FAIL;
+    *ret = (struct health_worker){ .status = worker_ready(worker) ? HEALTH_PASS : without,
+                                   .state = sup_state_name(s.state),
+                                   .rpc_latency_ms = s.rpc_latency_ms };
+}
+
+void observatory_watch_worker(struct observatory *o, struct worker *worker)
+{
+    health_ask_worker(o->health, worker != NULL ? look_at_worker : NULL, worker);
+    if (worker != NULL)
+        health_start(o->health);
+}
+
+static void on_part_closed(void *ctx)
+{
+    struct observatory *o = ctx;
+    if (--o->closing == 0)
+        o->on_closed(o->on_closed_ctx);
+}
+
 void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void *ctx)
 {
     maintenance_close(o->maintenance);
-    disk_stop(o->disk, on_closed, ctx);
+    o->closing = 2;
+    o->on_closed = on_closed;
+    o->on_closed_ctx = ctx;
+    health_close(o->health, on_part_closed, o);
+    disk_stop(o->disk, on_part_closed, o);
+}
+
+uint64_t observatory_uptime_ms(const struct observatory *o)
+{
+    return clock_mono_ms() - o->started_ms;
+}
+
+bool observatory_written(const struct observatory *o)
+{
+    return disk_busy_ms(o->disk) == 0;
 }
 
 void observatory_free(struct observatory *o)
 {
+    health_free(o->health);
     maintenance_free(o->maintenance);
     trace_buffer_free(o->trace_buffer);
     loop_lag_free(o->lag);

@@ -1,6 +1,8 @@
 /* The end of each request, noted once. */
 #include "access_log.h"
 
+#include "clock.h"
+#include "error_tally.h"
 #include "log.h"
 #include "maintenance.h"
 #include "observatory.h"
@@ -67,6 +69,17 @@ static void log_request(const struct access *a, bool maintenance)
            LOG_BOOL_IF("maintenance_mode", maintenance, true));
 }
 
+/* Probes and what people look at are none of the traffic. A refusal without a code (401) has at least its kind. */
+static void tally(const struct access *a)
+{
+    const char *code = a->error_code;
+    if (a->route[0] == '/' && a->route[1] != 'v')
+        return;
+    if (code == NULL && a->status >= 400)
+        code = a->status < 500 ? "4xx" : "5xx";
+    error_tally_note(clock_mono_ms(), clock_wall_ms(), a->route, code);
+}
+
 void access_note(const struct routes *routes, const struct access *a)
 {
     bool maintenance = maintenance_enabled(routes->observatory->maintenance);
@@ -75,6 +88,7 @@ void access_note(const struct routes *routes, const struct access *a)
     else
         log_rejected(a, maintenance);
     request_metrics_note(a);
+    tally(a);
 }
 
 static void on_log_access(h2o_logger_t *self, h2o_req_t *req)

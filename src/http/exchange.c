@@ -79,6 +79,17 @@ size_t exchanges_count(const struct exchanges *all)
     return all->count;
 }
 
+size_t exchanges_streaming(const struct exchanges *all)
+{
+    const struct exchange *x = NULL;
+    size_t count = 0;
+    LIST_FOREACH(x, &all->list, link)
+    {
+        count += x->stream;
+    }
+    return count;
+}
+
 /* Lets go of all but the memory, which goes with the request's pool. Called by h2o when it stops us, and when the pool is
  * cleared. */
 static void release(struct exchange *x)

@@ -2,6 +2,7 @@
 #include "metrics.h"
 
 #include "file.h"
+#include "memory_use.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -69,27 +70,6 @@ static double boot_time(void)
     return boot;
 }
 
-/* The limit of our own cgroup (v2); a machine without one has none. */
-static bool memory_limit(double *ret)
-{
-    struct buf group = BUF_INIT;
-    struct buf limit = BUF_INIT;
-    bool found = false;
-    if (file_read("/proc/self/cgroup", &group, PROC_FILE_MAX) &&
-        strncmp(buf_str(&group), "0::", 3) == 0) {
-        const char *name = buf_str(&group) + 3;
-        char *path = xasprintf("/sys/fs/cgroup%.*s/memory.max", (int)strcspn(name, "\n"), name);
-        found = file_read(path, &limit, PROC_FILE_MAX) && *buf_str(&limit) >= '0' &&
-                *buf_str(&limit) <= '9';
-        free(path);
-    }
-    if (found)
-        *ret = strtod(buf_str(&limit), NULL);
-    buf_free(&group);
-    buf_free(&limit);
-    return found;
-}
-
 static void collect_worker(int pid)
 {
     struct stat_line stat;
@@ -107,7 +87,7 @@ void metrics_collect_process(int worker_pid)
 {
     struct stat_line stat;
     struct rlimit descriptors;
-    double limit = 0;
+    int64_t limit_bytes = 0;
     if (read_stat("/proc/self/stat", &stat)) {
         metric_set(M_PROCESS_CPU, seconds_of(stat.user_ticks + stat.system_ticks));
         metric_set(M_PROCESS_MEMORY, bytes_of(stat.resident_pages));
@@ -116,7 +96,7 @@ void metrics_collect_process(int worker_pid)
     metric_set(M_PROCESS_FDS, (double)count_descriptors());
     if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0)
         metric_set(M_PROCESS_FDS_MAX, (double)descriptors.rlim_cur);
-    if (memory_limit(&limit))
-        metric_set(M_PROCESS_MEMORY_LIMIT, limit);
+    if (memory_limit_read("", &limit_bytes))
+        metric_set(M_PROCESS_MEMORY_LIMIT, (double)limit_bytes);
     collect_worker(worker_pid);
 }

@@ -51,6 +51,8 @@ struct incarnation {
     unsigned missed;           /* heartbeats in a row */
     bool worn_told;
     int64_t rss_bytes;
+    uint64_t asked_at_ms;         /* the heartbeat that is under way; 0: none is */
+    int64_t latency_ms;           /* of the last one; -1: none was answered */
     struct log_quota told;        /* lines about what it writes on stdout */
     struct stderr_log stderr_log; /* owned */
 };
@@ -175,6 +177,8 @@ static void judge(struct incarnation *inc, bool answered)
 static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
 {
     struct incarnation *inc = ctx;
+    int64_t latency_ms = (int64_t)(deadlines_now_ms(inc->deadlines) - inc->asked_at_ms);
+    inc->asked_at_ms = 0;
     if (inc->state != INC_READY)
         return;
     if (reply->status == RPC_LOST) { /* its input is full: what it writes meanwhile must tell */
@@ -182,6 +186,7 @@ static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
         arm(inc, inc->options.heartbeat_timeout_ms);
         return;
     }
+    inc->latency_ms = latency_ms;
     inc->rss_bytes = json_int_at(reply->result, "process.residentMemoryBytes", inc->rss_bytes);
     judge(inc, reply->status != RPC_TIMEOUT);
 }
@@ -190,6 +195,7 @@ static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
 static void send_heartbeat(struct incarnation *inc)
 {
     inc->heard = false;
+    inc->asked_at_ms = deadlines_now_ms(inc->deadlines);
     rpc_call(inc->rpc, "server/diagnostics", json_object(), inc->options.heartbeat_timeout_ms,
              on_heartbeat, inc, NULL);
 }
@@ -390,6 +396,7 @@ struct incarnation *incarnation_spawn(uv_loop_t *loop, struct deadlines *deadlin
     inc->hooks = hooks;
     inc->ctx = ctx;
     inc->number = number;
+    inc->latency_ms = -1;
     inc->told.stream = "stdout";
     inc->stderr_log.mode = o->stderr_mode;
     sentinel_guard(o->sentinel, process_pid(inc->process));
@@ -484,4 +491,12 @@ uint64_t incarnation_uptime_ms(const struct incarnation *inc)
 int64_t incarnation_rss_bytes(const struct incarnation *inc)
 {
     return inc->rss_bytes;
+}
+
+int64_t incarnation_rpc_latency_ms(const struct incarnation *inc)
+{
+    if (inc->state != INC_READY || inc->asked_at_ms == 0)
+        return inc->latency_ms;
+    int64_t waited_ms = (int64_t)(deadlines_now_ms(inc->deadlines) - inc->asked_at_ms);
+    return waited_ms > inc->latency_ms && waited_ms > 0 ? waited_ms : inc->latency_ms;
 }
