@@ -50,7 +50,7 @@ void reply_header(h2o_req_t *req, const char *name, const char *value)
 }
 
 /* A body of known length, so that the connection lives on whatever the status. The answer to HEAD is its head alone. */
-static void send_body(h2o_req_t *req, int status, struct buf *body)
+void reply_text(h2o_req_t *req, int status, struct buf *body)
 {
     h2o_iovec_t copy = h2o_strdup(&req->pool, body->data, body->len);
     buf_free(body);
@@ -68,7 +68,7 @@ void reply_json(h2o_req_t *req, int status, json_t *value)
     struct buf body = BUF_INIT;
     json_write(&body, value);
     json_decref(value);
-    send_body(req, status, &body);
+    reply_text(req, status, &body);
 }
 
 void reply_empty(h2o_req_t *req)
@@ -92,7 +92,7 @@ void reply_error(h2o_req_t *req, const struct api_error *error)
         reply_header(req, "x-should-retry", error->should_retry > 0 ? "true" : "false");
     if (error->status == 401)
         reply_header(req, "www-authenticate", "Bearer");
-    send_body(req, error->status, &body);
+    reply_text(req, error->status, &body);
 }
 
 void reply_write_raw(struct buf *out, const struct api_error *error, const char *request_id)
