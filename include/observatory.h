@@ -10,6 +10,8 @@
 struct config;
 struct deadlines;
 struct disk;
+struct interactions;
+struct prices;
 struct uv_loop_s;
 
 #define OBSERVATORY_FLUSH_MS 2000 /* for files that are being written at the end */
@@ -18,6 +20,9 @@ struct uv_loop_s;
 struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
+    char *home;                        /* CODEX_HOME */
+    struct prices *prices;             /* NULL: no file of prices */
+    struct interactions *interactions; /* NULL: no request log */
 };
 
 /* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is

@@ -35,5 +35,6 @@ void handle_model(struct routes *routes, struct st_h2o_req_t *req);
 void handle_readyz(struct routes *routes, struct st_h2o_req_t *req);
 void handle_livez(struct routes *routes, struct st_h2o_req_t *req);
 void handle_status(struct routes *routes, struct st_h2o_req_t *req);
+void handle_interactions(struct routes *routes, struct st_h2o_req_t *req);
 
 #endif

@@ -4,8 +4,14 @@
 #include "log.h"
 #include "reply.h"
 #include "reqctx.h"
+#include "request_record.h"
 
 #include <h2o.h>
+
+struct logger {
+    h2o_logger_t super;
+    struct observatory *observatory; /* borrowed */
+};
 
 /* Methods are a closed set here: the client's own word may be anything. */
 static const char *method_name(h2o_iovec_t method)
@@ -31,7 +37,6 @@ static enum log_level level_of(const struct reqctx *rc, int status)
 
 static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
 {
-    (void)self;
     const struct reqctx *rc = reqctx_of(req);
     LOG_AT(
         level_of(rc, req->res.status), "http", "request",
@@ -47,10 +52,12 @@ static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
         LOG_INT("tokens_response", rc != NULL ? rc->usage.output : 0),
         LOG_INT("bytes_sent", req->bytes_sent), LOG_ID("outcome", rc != NULL ? rc->outcome : NULL),
         LOG_ID("error_code", rc != NULL ? rc->error_code : reply_core_error_code(req->res.status)));
+    request_record(((struct logger *)(void *)self)->observatory, req);
 }
 
-void access_log_register(h2o_pathconf_t *path)
+void access_log_register(h2o_pathconf_t *path, struct observatory *observatory)
 {
-    h2o_logger_t *logger = h2o_create_logger(path, sizeof(*logger));
-    logger->log_access = on_log_access;
+    struct logger *logger = (struct logger *)(void *)h2o_create_logger(path, sizeof(struct logger));
+    logger->super.log_access = on_log_access;
+    logger->observatory = observatory;
 }

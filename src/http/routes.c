@@ -40,6 +40,8 @@ static const struct route table[] = {
     { "GET", "/health/ready", false, ACCESS_ANY, "/readyz", handle_readyz },
     { "GET", "/status.json", false, ACCESS_ANY, "/status.json", handle_status },
     { "GET", "/health/live", false, ACCESS_ANY, "/livez", handle_livez },
+    { "GET", "/internal/interactions", false, ACCESS_ADMIN, "/internal/interactions",
+      handle_interactions },
 };
 
 static bool path_matches(const struct route *route, h2o_iovec_t path)

@@ -143,14 +143,14 @@ static void configure(struct server *server)
         h2o_config_register_host(config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
     h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
     path->error_log.emit_request_errors = 0; /* would be raw text on stderr */
-    access_log_register(path);
+    access_log_register(path, server->options.routes->observatory);
     conns_register(path);
     struct handler *handler =
         (struct handler *)(void *)h2o_create_handler(path, sizeof(struct handler));
     handler->super.on_req = on_request;
     handler->server = server;
     host->fallback_path.error_log.emit_request_errors = 0;
-    access_log_register(&host->fallback_path);
+    access_log_register(&host->fallback_path, server->options.routes->observatory);
     conns_register(&host->fallback_path);
     reply_wrap_core_errors(&host->fallback_path, server->options.routes->config);
 }
