@@ -13,8 +13,8 @@ struct st_h2o_req_t;
 /* Answers with the JSON value and takes the reference to it. */
 void reply_json(struct st_h2o_req_t *req, int status, json_t *value);
 
-/* Answers with a text that is JSON, and frees it. */
-void reply_text(struct st_h2o_req_t *req, int status, struct buf *body);
+/* Answers 200 with these bytes of that type, and frees them. */
+void reply_text(struct st_h2o_req_t *req, const char *type, struct buf *body);
 
 /* Answers with the OpenAI error envelope, its retry headers, WWW-Authenticate with 401. The error is borrowed. */
 void reply_error(struct st_h2o_req_t *req, const struct api_error *error);

@@ -1,7 +1,7 @@
 /* GET /internal/interactions: lines of the request log, the newest first. */
 #include "clock.h"
+#include "disk_reply.h"
 #include "interactions.h"
-#include "later.h"
 #include "observatory.h"
 #include "query.h"
 #include "reply.h"
@@ -17,7 +17,7 @@
 #define LINES_MAX_BYTES (8 * 1024 * 1024)
 
 struct reading {
-    struct later super;
+    struct disk_reply super;
     char *home; /* owned */
     char date[CLOCK_DATE_SIZE];
     size_t limit;
@@ -27,9 +27,9 @@ struct reading {
     int error; /* errno, or 0 */
 };
 
-static void on_run(struct disk_job *job)
+static void on_find(struct disk_reply *super)
 {
-    struct reading *r = (struct reading *)(void *)job;
+    struct reading *r = (struct reading *)(void *)super;
     if (!interaction_files_read(r->home, r->date, r->limit, LINES_MAX_BYTES, &r->lines, &r->count,
                                 &r->more))
         r->error = errno;
@@ -41,9 +41,9 @@ static void fail(h2o_req_t *req, const struct api_error *error)
     reply_error(req, error);
 }
 
-static void on_answer(struct later *later, h2o_req_t *req)
+static void on_answer(struct disk_reply *super, h2o_req_t *req)
 {
-    const struct reading *r = (struct reading *)(void *)later;
+    const struct reading *r = (struct reading *)(void *)super;
     struct api_error error;
     if (r->error != 0) {
         api_error_set(&error, 500, "server_error", "interactions_unreadable", NULL,
@@ -57,12 +57,12 @@ static void on_answer(struct later *later, h2o_req_t *req)
     buf_append(&body, r->lines.data, r->lines.len);
     buf_puts(&body, "]}");
     reply_header(req, "cache-control", "no-store");
-    reply_text(req, 200, &body);
+    reply_text(req, "application/json", &body);
 }
 
-static void on_release(struct later *later)
+static void on_free(struct disk_reply *super)
 {
-    struct reading *r = (struct reading *)(void *)later;
+    struct reading *r = (struct reading *)(void *)super;
     buf_free(&r->lines);
     free(r->home);
     free(r);
@@ -94,20 +94,18 @@ static bool parse(h2o_req_t *req, struct reading *r, struct api_error *error)
 void handle_interactions(struct routes *routes, h2o_req_t *req)
 {
     struct api_error error;
+    struct observatory *o = routes->observatory;
     struct reading *r = xcalloc(1, sizeof(*r));
-    *r = (struct reading){ .super = { .super = { .run = on_run, .bytes = sizeof(*r) },
+    *r = (struct reading){ .super = { .job = { .bytes = sizeof(*r) },
+                                      .find = on_find,
                                       .answer = on_answer,
-                                      .release = on_release },
-                           .home = xstrdup(routes->observatory->home) };
-    bool ok = parse(req, r, &error);
-    if (ok) {
-        interactions_flush(routes->observatory->interactions); /* what has ended is there */
-        if (later_submit(routes->observatory->disk, &r->super, req))
-            return;
-        api_error_set(&error, 503, "server_error", "server_overloaded", NULL,
-                      "The disk is busy; please try again.");
-        error.retry_after_s = 1;
+                                      .free = on_free },
+                           .home = xstrdup(o->home) };
+    if (!parse(req, r, &error)) {
+        on_free(&r->super);
+        fail(req, &error);
+        return;
     }
-    on_release(&r->super);
-    fail(req, &error);
+    interactions_flush(o->interactions); /* so that what has ended is there */
+    disk_reply_start(o->disk, req, &r->super);
 }
