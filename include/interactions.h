@@ -58,6 +58,9 @@ void interactions_configure(struct interactions *all, const struct interaction_l
 /* Takes a request that ends now. */
 void interactions_add(struct interactions *all, const struct interaction *i);
 
+/* Lines that were lost since the start. */
+uint64_t interactions_lost(const struct interactions *all);
+
 /* What was gathered goes to the disk now: before the files are read, and at the end. Safe on NULL. */
 void interactions_flush(struct interactions *all);
 

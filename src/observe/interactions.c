@@ -25,6 +25,7 @@ struct interactions {
     unsigned jobs;         /* on the disk */
     size_t jobs_bytes;
     bool closed;
+    uint64_t lost;
     uint64_t dropped; /* lines that nobody was told of */
     const char *why;  /* static: of the last one; NULL: nothing went wrong */
     int error;        /* its errno, or 0 */
@@ -58,6 +59,7 @@ static void tell(struct interactions *all, bool now)
 
 static void drop(struct interactions *all, unsigned count, const char *why, int error)
 {
+    all->lost += count;
     all->dropped += count;
     all->why = why;
     all->error = error;
@@ -278,6 +280,11 @@ void interactions_configure(struct interactions *all, const struct interaction_l
     interactions_flush(all);
     memset(all->looked, 0, sizeof(all->looked)); /* so that they are looked through */
     look(all);
+}
+
+uint64_t interactions_lost(const struct interactions *all)
+{
+    return all->lost;
 }
 
 void interactions_close(struct interactions *all)
