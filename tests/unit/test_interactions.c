@@ -105,12 +105,20 @@ static int teardown(void **state)
     return 0;
 }
 
+static void add_with(struct bench *b, const char *id, const char *prompt)
+{
+    const struct interaction i = { .route = "/v1/models",
+                                   .request_id = id,
+                                   .status = 200,
+                                   .cost_usd = NAN,
+                                   .ttfb_ms = 1,
+                                   .prompt = prompt };
+    interactions_add(b->all, &i);
+}
+
 static void add(struct bench *b, const char *id)
 {
-    const struct interaction i = {
-        .route = "/v1/models", .request_id = id, .status = 200, .cost_usd = NAN, .ttfb_ms = 1
-    };
-    interactions_add(b->all, &i);
+    add_with(b, id, NULL);
 }
 
 static void add_many(struct bench *b, unsigned count)
@@ -279,9 +287,9 @@ static void test_many_lines_are_few_jobs_and_the_end_writes_them_all(void **stat
 {
     struct bench *b = *state;
     begin(b, 30, 1 << 24);
-    add_many(b, 9000);
+    add_many(b, 2000);
     end(b);
-    assert_int_equal(count_of(b, "2026-01-31"), 9000);
+    assert_int_equal(count_of(b, "2026-01-31"), 2000);
 }
 
 static void test_after_the_end_nothing_is_taken(void **state)
@@ -575,16 +583,20 @@ static void test_a_disk_that_takes_nothing_makes_lines_wait(void **state)
 static void test_what_waits_is_bounded_and_the_rest_counted(void **state)
 {
     struct bench *b = *state;
+    char *prompt = calloc(1, 4097);
+    memset(prompt, 'p', 4096);
     begin(b, 30, 1 << 24);
     settle(b);
     fill_disk(b);
-    add_many(b, 20000);
+    for (int i = 0; i < 1200; i++)
+        add_with(b, "r", prompt);
+    free(prompt);
     size_t lost = (size_t)interactions_lost(b->all);
-    assert_true(lost > 1000);
+    assert_true(lost > 100);
     settle(b);
     settle_and_flush(b);
-    assert_int_equal(count_of(b, "2026-01-31"), 20000 - lost);
-    assert_true(stat_of(b, "2026-01-31.jsonl").st_size <= INTERACTIONS_WAITING_MAX + 1024);
+    assert_int_equal(count_of(b, "2026-01-31"), 1200 - lost);
+    assert_true(stat_of(b, "2026-01-31.jsonl").st_size <= INTERACTIONS_WAITING_MAX + 8192);
     add(b, "after");
     settle_and_flush(b);
     assert_int_equal(interactions_lost(b->all), lost);
