@@ -11,6 +11,7 @@ struct config;
 struct deadlines;
 struct disk;
 struct interactions;
+struct loop_lag;
 struct prices;
 struct uv_loop_s;
 
@@ -20,6 +21,7 @@ struct uv_loop_s;
 struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
+    struct loop_lag *lag;
     char *home;                        /* CODEX_HOME */
     struct prices *prices;             /* NULL: no file of prices */
     struct interactions *interactions; /* NULL: no request log */

@@ -24,7 +24,9 @@ struct reqctx {
     char key_name[KEY_NAME_MAX + 1]; /* of the key that was presented, or empty */
     int64_t queue_ms; /* from the request to its turn, or to the end of its patience */
     struct turn_usage usage;
-    unsigned runs; /* beside the first */
+    unsigned runs;    /* beside the first */
+    bool admitted;    /* it had its turn: what went wrong then is not our refusal */
+    uint64_t busy_ns; /* that we worked on it: stopwatch.h */
     uint64_t
         first_byte_ns; /* monotonic: when the head of the answer was given to h2o; 0: it has none, or nobody to take it */
     size_t bytes_in;        /* of the body of the request */

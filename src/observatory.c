@@ -6,6 +6,7 @@
 #include "disk.h"
 #include "interactions.h"
 #include "log.h"
+#include "loop_lag.h"
 #include "prices.h"
 
 #include <stdlib.h>
@@ -74,6 +75,7 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
 {
     *o = (struct observatory){ .deadlines = deadlines, .home = xstrdup(home) };
     o->disk = disk_new(loop);
+    o->lag = loop_lag_new(loop);
     if (!observatory_check(config, ret_why))
         return false;
     open_interactions(o, config);
@@ -91,6 +93,7 @@ void observatory_free(struct observatory *o)
 {
     interactions_free(o->interactions);
     prices_free(o->prices);
+    loop_lag_free(o->lag);
     disk_free(o->disk);
     free(o->home);
     *o = (struct observatory){ .disk = NULL };

@@ -1,9 +1,10 @@
-/* One log line for each request that ended. */
+/* The end of each request, noted once. */
 #include "access_log.h"
 
 #include "log.h"
 #include "reply.h"
 #include "reqctx.h"
+#include "request_metrics.h"
 #include "request_record.h"
 
 #include <h2o.h>
@@ -26,32 +27,62 @@ static const char *method_name(h2o_iovec_t method)
 }
 
 /* Probes that succeed come several times a second and say nothing. */
-static enum log_level level_of(const struct reqctx *rc, int status)
+static enum log_level level_of(const struct access *a)
 {
-    if (status >= 500)
+    if (a->status >= 500)
         return LOG_WARN;
-    if (rc != NULL && rc->route[0] == '/' && rc->route[1] != 'v' && status < 400)
+    if (a->rc != NULL && a->route[0] == '/' && a->route[1] != 'v' && a->status < 400)
         return LOG_DEBUG;
     return LOG_INFO;
+}
+
+static const char *text_or_none(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
+static void log_rejected(const struct access *a)
+{
+    LOG_AT(level_of(a), "http", "request", LOG_ID("request_id", a->request_id),
+           LOG_ID("route", a->route), LOG_ID("method", a->method), LOG_INT("status", a->status),
+           LOG_INT("bytes_sent", a->bytes_sent), LOG_ID("error_code", a->error_code),
+           LOG_ID("reason", a->reason));
+}
+
+static void log_request(const struct access *a)
+{
+    const struct reqctx *rc = a->rc;
+    LOG_AT(level_of(a), "http", "request", LOG_ID("request_id", a->request_id),
+           LOG_ID("route", a->route), LOG_ID("method", a->method), LOG_INT("status", a->status),
+           LOG_ID("model", text_or_none(rc->model)), LOG_ID("key", text_or_none(rc->key_name)),
+           LOG_INT("latency_ms", reqctx_elapsed_ms(rc)), LOG_INT("queue_ms", rc->queue_ms),
+           LOG_INT("runs_again", rc->runs), LOG_INT("tokens_prompt", rc->usage.input),
+           LOG_INT("tokens_response", rc->usage.output), LOG_INT("bytes_sent", a->bytes_sent),
+           LOG_ID("outcome", rc->outcome), LOG_ID("error_code", a->error_code));
+}
+
+void access_note(const struct access *a)
+{
+    if (a->rc != NULL)
+        log_request(a);
+    else
+        log_rejected(a);
+    request_metrics_note(a);
 }
 
 static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
 {
     const struct reqctx *rc = reqctx_of(req);
-    LOG_AT(
-        level_of(rc, req->res.status), "http", "request",
-        LOG_ID("request_id", rc != NULL ? rc->id : NULL),
-        LOG_ID("route", rc != NULL ? rc->route : "rejected"),
-        LOG_ID("method", method_name(req->input.method)), LOG_INT("status", req->res.status),
-        LOG_ID("model", rc != NULL && rc->model[0] != '\0' ? rc->model : NULL),
-        LOG_ID("key", rc != NULL && rc->key_name[0] != '\0' ? rc->key_name : NULL),
-        LOG_INT("latency_ms", rc != NULL ? reqctx_elapsed_ms(rc) : 0),
-        LOG_INT("queue_ms", rc != NULL ? rc->queue_ms : 0),
-        LOG_INT("runs_again", rc != NULL ? rc->runs : 0),
-        LOG_INT("tokens_prompt", rc != NULL ? rc->usage.input : 0),
-        LOG_INT("tokens_response", rc != NULL ? rc->usage.output : 0),
-        LOG_INT("bytes_sent", req->bytes_sent), LOG_ID("outcome", rc != NULL ? rc->outcome : NULL),
-        LOG_ID("error_code", rc != NULL ? rc->error_code : reply_core_error_code(req->res.status)));
+    struct access access = {
+        .rc = rc,
+        .request_id = rc != NULL ? rc->id : NULL,
+        .route = rc != NULL ? rc->route : ACCESS_REJECTED,
+        .method = method_name(req->input.method),
+        .status = req->res.status,
+        .bytes_sent = (int64_t)req->bytes_sent,
+        .error_code = rc != NULL ? rc->error_code : reply_core_error_code(req->res.status),
+    };
+    access_note(&access);
     request_record(((struct logger *)(void *)self)->observatory, req);
 }
 

@@ -9,6 +9,7 @@
 #include "log.h"
 #include "reply.h"
 #include "reqctx.h"
+#include "stopwatch.h"
 
 #include <h2o.h>
 #include <stdio.h>
@@ -16,7 +17,8 @@
 enum access {
     ACCESS_ANY,
     ACCESS_CLIENT, /* with a client's key */
-    ACCESS_ADMIN   /* with the admin key */
+    ACCESS_ADMIN,  /* with the admin key */
+    ACCESS_METRICS /* as METRICS_ACCESS says */
 };
 
 struct route {
@@ -38,6 +40,7 @@ static const struct route table[] = {
     { "GET", "/livez", false, ACCESS_ANY, "/livez", handle_livez },
     { "GET", "/health", false, ACCESS_ANY, "/healthz", handle_readyz },
     { "GET", "/health/ready", false, ACCESS_ANY, "/readyz", handle_readyz },
+    { "GET", "/metrics", false, ACCESS_METRICS, "/metrics", handle_metrics },
     { "GET", "/status.json", false, ACCESS_ANY, "/status.json", handle_status },
     { "GET", "/health/live", false, ACCESS_ANY, "/livez", handle_livez },
     { "GET", "/internal/interactions", false, ACCESS_ADMIN, "/internal/interactions",
@@ -109,7 +112,7 @@ static bool guard_path(h2o_req_t *req, struct reqctx *rc, const struct route *ro
 static bool guard_room(h2o_req_t *req, struct reqctx *rc, const struct route *route)
 {
     struct api_error error;
-    if (route->access != ACCESS_CLIENT || !conn_is_spare(req))
+    if (route->access != ACCESS_CLIENT || conn_role(req) != CONN_SPARE)
         return true;
     api_error_set(&error, 503, "server_error", "server_overloaded", NULL,
                   "Too many connections are open; please try again.");
@@ -161,12 +164,30 @@ static h2o_iovec_t bearer_token(h2o_req_t *req)
     return h2o_iovec_init(value.base + len, value.len - len);
 }
 
+/* Whether there is such a path for who has come in there. */
+static bool is_served(const struct routes *routes, h2o_req_t *req, const struct route *route)
+{
+    if (route->access == ACCESS_METRICS && routes->config->metrics_access == METRICS_OFF)
+        return false;
+    return conn_role(req) != CONN_METRICS || route->access == ACCESS_ANY ||
+           route->access == ACCESS_METRICS;
+}
+
+/* Metrics are open to who could as well look into /proc, and on a listener of their own. */
+static bool metrics_are_open(const struct routes *routes, h2o_req_t *req)
+{
+    return conn_role(req) == CONN_METRICS ||
+           (routes->config->metrics_access == METRICS_AUTO && conn_is_local(req));
+}
+
 /* Whether the token opens the route. Notes whose it is. */
 static bool token_opens(const struct routes *routes, h2o_iovec_t token, struct reqctx *rc,
                         const struct route *route)
 {
+    if (route->access != ACCESS_CLIENT && keyring_is_admin(routes->keyring, token.base, token.len))
+        return true;
     if (route->access == ACCESS_ADMIN)
-        return keyring_is_admin(routes->keyring, token.base, token.len);
+        return false;
     const char *name = keyring_find(routes->keyring, token.base, token.len);
     if (name != NULL)
         snprintf(rc->key_name, sizeof(rc->key_name), "%s", name);
@@ -177,7 +198,8 @@ static bool guard_key(const struct routes *routes, h2o_req_t *req, struct reqctx
                       const struct route *route)
 {
     struct api_error error;
-    if (route->access == ACCESS_ANY)
+    if (route->access == ACCESS_ANY ||
+        (route->access == ACCESS_METRICS && metrics_are_open(routes, req)))
         return true;
     const char *kind = route->access == ACCESS_ADMIN ? "admin" : "API";
     h2o_iovec_t token = bearer_token(req);
@@ -197,9 +219,12 @@ static bool guard_key(const struct routes *routes, h2o_req_t *req, struct reqctx
 
 void routes_dispatch(struct routes *routes, h2o_req_t *req)
 {
+    stopwatch_start();
     struct reqctx *rc = reqctx_attach(req);
     bool exact = false;
     const struct route *route = find(req, &exact);
+    if (route != NULL && !is_served(routes, req, route))
+        route = NULL;
     if (route != NULL)
         rc->route = route->name;
     rc->bytes_in = req->entity.len;
