@@ -1,10 +1,12 @@
 // The request log and what requests cost: one line for each request of the API, exact to the token.
 // sanitizers-are-enough: what it checks are files and numbers, which do not depend on how the program was built
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ask, functionTool, toolResult } from './lib/answers.mjs';
-import { folder, test, until } from './lib/kit.mjs';
+import { bin, folder, test, until } from './lib/kit.mjs';
+import { bareEnvironment } from './lib/program.mjs';
 import { CHAT, Proxy } from './lib/proxy.mjs';
 import { Wire } from './lib/wire.mjs';
 import { fake, FakeWorker, MODEL, user } from './lib/workers.mjs';
@@ -153,7 +155,7 @@ test('a line says what a request was, used and cost: answers, calls, refusals, e
   const full = await Wire.open(proxy);
   full.socket.pause();
   const since = proxy.logs.length;
-  full.post(CHAT, JSON.stringify({ model: MODEL, messages: fake({ deltas: 160, size: 100_000, usage: script.usage }), stream: true }));
+  full.post(CHAT, JSON.stringify({ model: MODEL, messages: fake({ deltas: 10, size: 1_000_000, usage: script.usage }), stream: true }));
   await until('a turn', async () => (await proxy.status()).worker.turns_active === 1);
   await until('its end', async () => (await proxy.status()).worker.turns_active === 0);
   full.destroy();
@@ -196,6 +198,16 @@ test('a line says what a request was, used and cost: answers, calls, refusals, e
   assert.equal(statSync(join(proxy.home, 'interactions')).mode & 0o777, 0o700);
   assert.deepEqual(linesIn(path), [...json.interactions].reverse());
   assert.ok(json.interactions.every((line) => !('prompt' in line)));
+
+  // The metrics say the same in sum.
+  const page = (await proxy.fetch('/metrics', { key: null })).text;
+  const metric = (name) => Number(page.split('\n').find((line) => line.startsWith(`${name} `))?.split(' ')[1]);
+  const sum = (value) => json.interactions.reduce((total, line) => total + value(line), 0);
+  for (const type of Object.keys(NO_TOKENS))
+    assert.equal(metric(`codex_tokens_total{model="${MODEL}",type="${type}"}`), sum((line) => line.tokens[type]), type);
+  const cost = sum((line) => line.cost_usd ?? 0);
+  assert.ok(Math.abs(metric(`codex_estimated_cost_usd_total{model="${MODEL}"}`) - cost) < 1e-10);
+  assert.equal(metric(`codex_unpriced_tokens_total{model="${MODEL}"}`), used.prompt + used.completion);
 
   // The endpoint: only for the admin, a limit, days without lines, and what it refuses.
   const few = (await read(proxy, '?limit=2')).json;
@@ -276,4 +288,21 @@ test('the log is off by a setting, old files go at the start, and other files ar
   const on = await Proxy.start(t, settings);
   await on.waitForLog('old files', (line) => line.event === 'interactions_pruned' && line.too_old === 1);
   assert.deepEqual(readdirSync(at), ['notes.txt']);
+});
+
+test('a wrong file of prices is named before anything is served', () => {
+  const home = folder('prices');
+  const path = join(home, 'prices.json');
+  const run = (...args) => {
+    const env = { ...bareEnvironment(), CODEX_HOME: home, PRICE_FILE: path };
+    const { status, stderr } = spawnSync(bin('codex-api'), args, { env, encoding: 'utf8', timeout: 20_000 });
+    return [status, stderr];
+  };
+  assert.deepEqual(run('--check-config'), [78, `PRICE_FILE: ${path}: No such file or directory\n`]);
+  writeFileSync(path, '{\n"m": {"input": -1, "output": 1}}');
+  const complaint = `PRICE_FILE: ${path}: line 2: model m: a price is a number from 0 to 1000000\n`;
+  assert.deepEqual(run('--check-config'), [78, complaint]);
+  assert.deepEqual(run(), [78, `codex-api: ${complaint}`]);
+  putPrices(path, PRICES);
+  assert.deepEqual(run('--check-config'), [0, '']);
 });
