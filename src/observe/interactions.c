@@ -178,62 +178,55 @@ static void on_deadline(struct deadline *d)
 
 /* ---- lines ---- */
 
-static void put_name(struct buf *out, const char *name)
-{
-    buf_printf(out, ",\"%s\":", name);
-}
-
 static void put_text(struct buf *out, const char *name, const char *text)
 {
-    put_name(out, name);
+    buf_puts(out, name);
     if (text == NULL || *text == '\0')
         buf_puts(out, "null");
     else
         json_quote(out, text, strlen(text));
 }
 
-static void put_int(struct buf *out, const char *name, int64_t value)
+static void put_cost(struct buf *out, double usd)
 {
-    put_name(out, name);
-    buf_printf(out, "%lld", (long long)value);
-}
-
-static void put_tokens(struct buf *out, const struct token_counts *t)
-{
-    put_name(out, "tokens");
-    buf_printf(out, "{\"prompt\":%lld,\"cached\":%lld,\"completion\":%lld,\"reasoning\":%lld}",
-               (long long)t->prompt, (long long)t->cached, (long long)t->completion,
-               (long long)t->reasoning);
-}
-
-static void put_line(struct buf *out, const struct interaction *i, int64_t now_ms)
-{
-    char timestamp[CLOCK_ISO_SIZE];
-    clock_iso8601(now_ms, timestamp);
-    buf_printf(out, "{\"v\":1,\"timestamp\":\"%s\"", timestamp);
-    put_text(out, "route", i->route);
-    put_text(out, "request_id", i->request_id);
-    put_text(out, "key", i->key);
-    put_text(out, "model", i->model);
-    buf_puts(out, i->stream ? ",\"stream\":true" : ",\"stream\":false");
-    put_int(out, "status", i->status);
-    put_text(out, "outcome", i->outcome);
-    put_text(out, "error_code", i->error_code);
-    put_int(out, "tools_used", i->tools_used);
-    put_tokens(out, &i->tokens);
-    put_name(out, "cost_usd");
-    if (isfinite(i->cost_usd))
-        buf_printf(out, "%.12g", i->cost_usd);
+    if (isfinite(usd))
+        buf_printf(out, ",\"cost_usd\":%.12g", usd);
     else
-        buf_puts(out, "null");
-    put_int(out, "duration_ms", i->duration_ms);
-    put_int(out, "queue_ms", i->queue_ms);
+        buf_puts(out, ",\"cost_usd\":null");
+}
+
+static void put_times(struct buf *out, const struct interaction *i)
+{
+    buf_printf(out, ",\"duration_ms\":%lld,\"queue_ms\":%lld", (long long)i->duration_ms,
+               (long long)i->queue_ms);
     if (i->ttfb_ms >= 0)
-        put_int(out, "ttfb_ms", i->ttfb_ms);
+        buf_printf(out, ",\"ttfb_ms\":%lld", (long long)i->ttfb_ms);
     else
-        put_text(out, "ttfb_ms", NULL);
+        buf_puts(out, ",\"ttfb_ms\":null");
+}
+
+/* Formatting numbers costs more than all else here, so there are few calls of it. */
+static void put_line(struct buf *out, const struct interaction *i, const char *timestamp)
+{
+    const struct token_counts *t = &i->tokens;
+    buf_puts(out, "{\"v\":1");
+    put_text(out, ",\"timestamp\":", timestamp);
+    put_text(out, ",\"route\":", i->route);
+    put_text(out, ",\"request_id\":", i->request_id);
+    put_text(out, ",\"key\":", i->key);
+    put_text(out, ",\"model\":", i->model);
+    buf_printf(out, ",\"stream\":%s,\"status\":%d", i->stream ? "true" : "false", i->status);
+    put_text(out, ",\"outcome\":", i->outcome);
+    put_text(out, ",\"error_code\":", i->error_code);
+    buf_printf(out,
+               ",\"tools_used\":%u,\"tokens\":{\"prompt\":%lld,\"cached\":%lld,\"completion\":%lld,"
+               "\"reasoning\":%lld}",
+               i->tools_used, (long long)t->prompt, (long long)t->cached, (long long)t->completion,
+               (long long)t->reasoning);
+    put_cost(out, i->cost_usd);
+    put_times(out, i);
     if (i->prompt != NULL) {
-        put_name(out, "prompt");
+        buf_puts(out, ",\"prompt\":");
         json_quote(out, i->prompt, strlen(i->prompt));
     }
     buf_puts(out, "}\n");
@@ -241,18 +234,17 @@ static void put_line(struct buf *out, const struct interaction *i, int64_t now_m
 
 void interactions_add(struct interactions *all, const struct interaction *i)
 {
-    char today[CLOCK_DATE_SIZE];
-    int64_t now_ms = all->options.wall_ms();
+    char now[CLOCK_ISO_SIZE]; /* begins with the date */
     if (all->closed || all->jobs_bytes + all->lines.len >= INTERACTIONS_WAITING_MAX) {
         drop(all, 1, "too_many", 0);
         return;
     }
-    clock_date(now_ms, today);
-    if (strcmp(today, all->date) != 0)
+    clock_iso8601(all->options.wall_ms(), now);
+    if (memcmp(now, all->date, CLOCK_DATE_SIZE - 1) != 0)
         flush_or_drop(all);
-    memcpy(all->date, today, CLOCK_DATE_SIZE);
+    memcpy(all->date, now, CLOCK_DATE_SIZE - 1);
     bool first = all->lines.len == 0;
-    put_line(&all->lines, i, now_ms);
+    put_line(&all->lines, i, now);
     if (all->lines.len >= INTERACTIONS_BATCH_BYTES)
         interactions_flush(all);
     if (first)
