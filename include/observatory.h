@@ -12,6 +12,7 @@ struct deadlines;
 struct disk;
 struct interactions;
 struct loop_lag;
+struct maintenance;
 struct prices;
 struct uv_loop_s;
 
@@ -21,6 +22,7 @@ struct uv_loop_s;
 struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
+    struct maintenance *maintenance;
     struct loop_lag *lag;
     char *home;                        /* CODEX_HOME */
     struct prices *prices;             /* NULL: no file of prices */

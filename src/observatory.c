@@ -7,6 +7,7 @@
 #include "interactions.h"
 #include "log.h"
 #include "loop_lag.h"
+#include "maintenance.h"
 #include "prices.h"
 
 #include <stdlib.h>
@@ -54,6 +55,7 @@ static struct interaction_limits interaction_limits(const struct config *config)
 void observatory_configure(struct observatory *o, const struct config *config)
 {
     const struct interaction_limits limits = interaction_limits(config);
+    maintenance_configure(o->maintenance, config->maintenance_retry_after_s);
     configure_prices(o, config);
     if (o->interactions != NULL)
         interactions_configure(o->interactions, &limits);
@@ -78,6 +80,13 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
     o->lag = loop_lag_new(loop);
     if (!observatory_check(config, ret_why))
         return false;
+    const struct maintenance_options maintenance = {
+        .disk = o->disk,
+        .home = home,
+        .enabled = config->maintenance != 0,
+        .retry_after_s = config->maintenance_retry_after_s,
+    };
+    o->maintenance = maintenance_new(&maintenance);
     open_interactions(o, config);
     observatory_configure(o, config);
     return true;
@@ -86,11 +95,13 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
 void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void *ctx)
 {
     interactions_close(o->interactions);
+    maintenance_close(o->maintenance);
     disk_stop(o->disk, on_closed, ctx);
 }
 
 void observatory_free(struct observatory *o)
 {
+    maintenance_free(o->maintenance);
     interactions_free(o->interactions);
     prices_free(o->prices);
     loop_lag_free(o->lag);
