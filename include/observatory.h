@@ -13,8 +13,10 @@ struct config;
 struct deadlines;
 struct disk;
 struct health;
+struct interactions;
 struct loop_lag;
 struct maintenance;
+struct prices;
 struct trace_buffer;
 struct uv_loop_s;
 struct worker;
@@ -29,11 +31,14 @@ struct observatory {
     struct maintenance *maintenance;
     struct loop_lag *lag;
     struct trace_buffer *trace_buffer;
-    struct trace_sink trace_sink; /* what requests record goes through it */
-    uint64_t started_ms;          /* monotonic */
-    unsigned closing;             /* parts that are not closed yet */
-    void (*on_closed)(void *ctx); /* of observatory_close */
-    void *on_closed_ctx;          /* borrowed */
+    struct trace_sink trace_sink;      /* what requests record goes through it */
+    uint64_t started_ms;               /* monotonic */
+    unsigned closing;                  /* parts that are not closed yet */
+    void (*on_closed)(void *ctx);      /* of observatory_close */
+    void *on_closed_ctx;               /* borrowed */
+    char *home;                        /* CODEX_HOME */
+    struct prices *prices;             /* NULL: no file of prices */
+    struct interactions *interactions; /* NULL: no request log */
 };
 
 /* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is

@@ -41,6 +41,8 @@ struct reqctx {
     unsigned tool_calls;    /* that the answer holds, over all choices */
     struct trace *trace;    /* borrowed: of request_trace.h; NULL: it is not recorded */
     const struct trace_sink *trace_sink; /* borrowed */
+    const char *
+        prompt; /* in the request's pool: the start of the last user message, scrubbed; NULL unless that is logged */
 };
 
 /* Makes the context of a request; once, before anything is answered. */

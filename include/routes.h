@@ -42,5 +42,6 @@ void handle_metrics(struct routes *routes, struct st_h2o_req_t *req);
 void handle_status(struct routes *routes, struct st_h2o_req_t *req);
 void handle_traces(struct routes *routes, struct st_h2o_req_t *req);
 void handle_trace(struct routes *routes, struct st_h2o_req_t *req);
+void handle_interactions(struct routes *routes, struct st_h2o_req_t *req);
 
 #endif

@@ -9,6 +9,7 @@
 #include "reply.h"
 #include "reqctx.h"
 #include "request_metrics.h"
+#include "request_record.h"
 #include "request_trace.h"
 #include "routes.h"
 
@@ -111,7 +112,9 @@ static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
         access.error_code = error.code;
         access.retryable = api_error_retryable(&error) ? 1 : -1;
     }
-    access_note(((struct access_log *)(void *)self)->routes, &access);
+    const struct routes *routes = ((struct access_log *)(void *)self)->routes;
+    access_note(routes, &access);
+    request_record(routes->observatory, req);
     if (rc != NULL)
         request_trace_end(rc, req);
 }
