@@ -87,10 +87,10 @@ int64_t trace_wall_ms(const struct trace *trace)
 
 /* ---- events ---- */
 
-/* Makes room: of the events that are not the first, the oldest goes. */
-static void bound(struct trace *trace)
+/* Makes room for one more: of the events that are not the first, the oldest goes. */
+static void make_room(struct trace *trace, size_t size)
 {
-    while ((trace->count > TRACE_EVENTS_MAX || trace->bytes > TRACE_BYTES_MAX) &&
+    while ((trace->count == TRACE_EVENTS_MAX || trace->bytes + size > TRACE_BYTES_MAX) &&
            trace->next_to_go != NULL) {
         struct event *event = trace->next_to_go;
         trace->next_to_go = TAILQ_NEXT(event, link);
@@ -106,6 +106,7 @@ static void bound(struct trace *trace)
 static struct event *add(struct trace *trace, enum trace_type type, const char *name)
 {
     size_t len = trace->scratch.len;
+    make_room(trace, sizeof(struct event) + len);
     struct event *event = xmalloc(sizeof(*event) + len);
     *event = (struct event){ .type = type, .name = name, .count = 1, .detail_len = len };
     if (len != 0)
@@ -119,7 +120,6 @@ static struct event *add(struct trace *trace, enum trace_type type, const char *
     trace->bytes += sizeof(*event) + len;
     if (!is_first && trace->next_to_go == NULL)
         trace->next_to_go = event;
-    bound(trace);
     return event;
 }
 
