@@ -28,6 +28,7 @@ struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
     struct health *health;
+    struct worker *worker; /* borrowed: that is watched; NULL: none */
     struct maintenance *maintenance;
     struct loop_lag *lag;
     struct trace_buffer *trace_buffer;

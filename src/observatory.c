@@ -191,20 +191,24 @@ static bool starts_first(const struct supervisor_status *s)
            s->restarts == 0 && s->restart_streak == 0;
 }
 
-static void look_at_worker(void *ctx, struct health_worker *ret)
+/* In each round of the checks. */
+static void look(void *ctx, struct health_worker *ret)
 {
-    const struct worker *worker = ctx;
+    struct observatory *o = ctx;
     struct supervisor_status s;
-    worker_status(worker, &s);
+    worker_status(o->worker, &s);
+    bool traces = trace_buffer_healthy(o->trace_buffer, NULL);
+    health_set(o->health, "traces", traces, traces ? NULL : "write_failed");
     enum health_status without = starts_first(&s) ? HEALTH_UNKNOWN : HEALTH_FAIL;
-    *ret = (struct health_worker){ .status = worker_ready(worker) ? HEALTH_PASS : without,
+    *ret = (struct health_worker){ .status = worker_ready(o->worker) ? HEALTH_PASS : without,
                                    .state = sup_state_name(s.state),
                                    .rpc_latency_ms = s.rpc_latency_ms };
 }
 
 void observatory_watch_worker(struct observatory *o, struct worker *worker)
 {
-    health_ask_worker(o->health, worker != NULL ? look_at_worker : NULL, worker);
+    o->worker = worker;
+    health_ask_worker(o->health, worker != NULL ? look : NULL, o);
     if (worker != NULL)
         health_start(o->health);
 }
