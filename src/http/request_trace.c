@@ -26,10 +26,13 @@ void request_trace_begin(struct reqctx *rc, h2o_req_t *req, const struct trace_s
     trace_http(rc->trace, "received", LOG_INT("bytes", req->entity.len));
 }
 
-/* What an SRE would look for: refused, failed, or not taken to its end by the client. */
+/* What an SRE would look for: refused, failed, or not taken to its end by the client. Not without a key: anybody could push out with
+ * those what is worth a look. */
 static bool has_failed(const struct reqctx *rc, int status)
 {
     static const char *const bad_ends[] = { "error", "client_gone", "write_stall", "slow_client" };
+    if (rc->key_name[0] == '\0')
+        return false;
     if (status >= 400)
         return true;
     for (size_t i = 0; rc->outcome != NULL && i < sizeof(bad_ends) / sizeof(bad_ends[0]); i++)
