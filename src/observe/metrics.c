@@ -52,7 +52,7 @@ static const double lag_ms[] = { 0.5, 1, 5, 25, 100, 0 };
     }
 
 static const struct family families[METRIC_COUNT] = {
-    [M_BUILD_INFO] = { "codex_build_info", NULL, METRIC_GAUGE, 1, 0, NULL,
+    [M_BUILD_INFO] = { "codex_build_info", NULL, METRIC_GAUGE, 2, 0, NULL,
                        LABELS("version", "codex_version"),
                        "1, with the versions of codex-api and of the worker." },
     [M_HTTP_REQUESTS] = { "codex_http_requests", NULL, METRIC_COUNTER, 36, 12, NULL,
@@ -113,7 +113,7 @@ static const struct family families[METRIC_COUNT] = {
                          "1 for the state that the worker is in." },
     [M_WORKER_READY] = { "codex_worker_ready", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                          "1 while the worker takes turns." },
-    [M_WORKER_RESTARTS] = { "codex_worker_restarts", NULL, METRIC_COUNTER, 10, 0, NULL,
+    [M_WORKER_RESTARTS] = { "codex_worker_restarts", NULL, METRIC_COUNTER, 12, 0, NULL,
                             LABELS("reason"), "Workers that were lost, by the reason." },
     [M_WORKER_RECYCLES] = { "codex_worker_recycles", NULL, METRIC_COUNTER, 5, 0, NULL,
                             LABELS("reason"),

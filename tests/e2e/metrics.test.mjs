@@ -386,34 +386,48 @@ const answers = (wire) => wire.text.split('HTTP/1.1 ').length - 1;
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE', 'FOO', 'get'];
 const PATHS = [CHAT, '/v1/models', '/v1/models/x', '/livez', '/readyz', '/metrics', '/status.json', '/v1/nothing'];
 
-// Requests of every sort that a client can make up, without a body but where it is said; none has a key that is known.
-function hostile(draw) {
-  const word = () => draw.below(2 ** 32).toString(36);
-  const kinds = [
-    () => [draw.pick(METHODS), `/${word()}/${word()}?${word()}=${word()}`],
-    () => [`M${word()}`.toUpperCase(), draw.pick(PATHS)],
-    () => ['GET', `/v1/models/${word()}`, `authorization: Bearer ${word()}`],
-    () => ['GET', `/v1/models/${word()}`, `authorization: Bearer ${KEY}`],
-    () => ['GET', draw.pick(PATHS), `x-request-id: ${word()}`, `x-${word()}: ${word()}`, `user-agent: ${word()}`],
-    () => [draw.pick(METHODS), draw.pick(PATHS), `openai-organization: ${word()}`],
-    () => ['POST', CHAT, `authorization: Bearer ${KEY}`, { model: word(), user: word(), messages: [{ role: 'user', content: word() }] }],
-    () => ['POST', CHAT, `authorization: Bearer ${KEY}`, { [word()]: word() }],
-  ];
-  const [method, path, ...rest] = draw.pick(kinds)();
-  const body = typeof rest.at(-1) === 'object' ? JSON.stringify(rest.pop()) : '';
-  const head = [`${method} ${path} HTTP/1.1`, 'host: x', ...rest, `content-length: ${body.length}`];
+const written = (method, path, headers = [], body = '') => {
+  const head = [`${method} ${path} HTTP/1.1`, 'host: x', ...headers, `content-length: ${body.length}`];
   return `${head.join('\r\n')}\r\n\r\n${body}`;
+};
+
+// Requests of every sort that a client can make up, with names that are new each time.
+const sorts = (draw) => {
+  const word = () => draw.below(2 ** 32).toString(36);
+  const chat = (body) => written('POST', CHAT, [`authorization: Bearer ${KEY}`], JSON.stringify(body));
+  return [
+    () => written(draw.pick(METHODS), `/${word()}/${word()}?${word()}=${word()}`),
+    () => written(`M${word()}`.toUpperCase(), draw.pick(PATHS)),
+    () => written('GET', `/v1/models/${word()}`, [`authorization: Bearer ${word()}`]),
+    () => written('GET', `/v1/models/${word()}`, [`authorization: Bearer ${KEY}`]),
+    () => written('GET', draw.pick(PATHS), [`x-request-id: ${word()}`, `x-${word()}: ${word()}`, `user-agent: ${word()}`]),
+    () => written(draw.pick(METHODS), draw.pick(PATHS), [`openai-organization: ${word()}`]),
+    () => chat({ model: word(), user: word(), messages: [{ role: 'user', content: word() }] }),
+    () => chat({ [word()]: word() }),
+  ];
+};
+
+async function send(wire, requests) {
+  wire.bytes = Buffer.alloc(0);
+  wire.send(requests.join(''));
+  await until('the answers', () => answers(wire) >= requests.length || wire.ended);
+  assert.equal(answers(wire), requests.length);
 }
 
 async function flood(proxy, draw, count, at_once = 50) {
-  let wire = await Wire.open(proxy);
-  for (let sent = 0; sent < count; sent += at_once) {
-    wire.bytes = Buffer.alloc(0);
-    wire.send(Array.from({ length: at_once }, () => hostile(draw)).join(''));
-    await until('the answers', () => answers(wire) >= at_once || wire.ended);
-    assert.equal(answers(wire), at_once);
-  }
+  const wire = await Wire.open(proxy);
+  const kinds = sorts(draw);
+  for (let sent = 0; sent < count; sent += at_once)
+    await send(wire, Array.from({ length: at_once }, () => draw.pick(kinds)()));
   wire.destroy();
+}
+
+// All that can come of those, once.
+async function everyOutcome(proxy) {
+  const wire = await Wire.open(proxy);
+  await send(wire, [...METHODS.flatMap((method) => PATHS.map((path) => written(method, path))), ...sorts(random(1)).map((make) => make())]);
+  wire.destroy();
+  for (const text of ['GARBAGE\r\n\r\n', `GET /${'a'.repeat(9000)} HTTP/1.1\r\nhost: x\r\n\r\n`]) await Wire.exchange(proxy, text);
 }
 
 const oneHot = (page) => Object.entries(page.by('state', 'codex_worker_state')).filter(([, value]) => value === 1).map(([state]) => state);
@@ -451,14 +465,12 @@ test('hostile clients add no series; who may read the page; gauges of a worker t
   assert.equal(await status(proxy, { method: 'POST' }), 405);
 
   // series
-  const seed = random(1);
-  await flood(proxy, seed, 500);
-  for (const text of ['GARBAGE\r\n\r\n', `GET /${'a'.repeat(9000)} HTTP/1.1\r\nhost: x\r\n\r\n`]) await Wire.exchange(proxy, text);
+  await everyOutcome(proxy);
   await answer(proxy, user('x'));
   const before = await scrape(proxy);
   const served = before.sum('codex_http_requests_total');
   await pool(4, Array.from({ length: 4 }, (_, i) => () => flood(proxy, random(2 + i), 2500)));
-  for (let i = 0; i < 50; i++) await Wire.exchange(proxy, `${seed.below(2 ** 32).toString(36)}\r\n\r\n`);
+  for (let i = 0; i < 50; i++) await Wire.exchange(proxy, `NONSENSE ${i}\r\n\r\n`);
   const after = await scrape(proxy);
   assert.deepEqual(after.series, before.series);
   assert.ok(after.samples.length <= SAMPLES_MAX);
@@ -493,12 +505,15 @@ test('hostile clients add no series; who may read the page; gauges of a worker t
   await set('auto');
 
   // the worker, ready and lost
-  await proxy.ready();
+  await gauge(proxy, 'codex_worker_state', 1, { state: 'ready' });
   const ready = await scrape(proxy);
   assert.deepEqual(oneHot(ready), ['ready']);
   assert.deepEqual(['ready', 'backoff_ms', 'restart_streak'].map((name) => ready.value(`codex_worker_${name}`)), [1, 0, 0]);
   assert.ok(ready.value('codex_connections') >= 1);
-  assert.equal(ready.sum('codex_build_info'), 1);
+  const [{ labels: versions, value: one }] = ready.find('codex_build_info');
+  assert.equal(one, 1);
+  assert.match(versions.version, /^\d+\.\d+\.\d+/);
+  assert.ok(versions.codex_version.length > 0 && versions.codex_version !== OTHER);
   process.kill(proxy.workerPid, 'SIGKILL');
   const lost = await until('the pause', async () => {
     const page = await scrape(proxy);
