@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 struct reqctx;
+struct routes;
 struct st_h2o_pathconf_t;
 
 #define ACCESS_REJECTED "rejected" /* route of what was no HTTP that is served */
@@ -18,12 +19,14 @@ struct access {
     int status;         /* as it was sent */
     int64_t bytes_sent;
     const char *error_code; /* NULL: none */
+    int retryable;          /* of its error: 1 yes, -1 no; 0: there is none */
     const char *reason;     /* what is wrong with the head of a rejected one, or NULL */
 };
 
-void access_note(const struct access *access);
+/* `routes` says what it ended in. */
+void access_note(const struct routes *routes, const struct access *access);
 
-/* Notes what ends on that path. */
-void access_log_register(struct st_h2o_pathconf_t *path);
+/* Notes what ends on that path. `routes` is borrowed. */
+void access_log_register(struct st_h2o_pathconf_t *path, const struct routes *routes);
 
 #endif

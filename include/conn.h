@@ -12,6 +12,7 @@
 struct api_error;
 struct conns;
 struct deadlines;
+struct routes;
 struct st_h2o_accept_ctx_t;
 struct st_h2o_pathconf_t;
 struct st_h2o_req_t;
@@ -30,6 +31,7 @@ struct conns_options {
     struct uv_loop_s *loop;
     struct deadlines *deadlines;        /* borrowed */
     struct st_h2o_accept_ctx_t *accept; /* borrowed */
+    const struct routes *routes;        /* borrowed */
     uint64_t read_timeout_ms;           /* what h2o was told */
     uint64_t body_max_bytes;            /* of one request: what h2o was told, too */
     uint64_t

@@ -11,6 +11,7 @@ struct config;
 struct deadlines;
 struct disk;
 struct loop_lag;
+struct maintenance;
 struct uv_loop_s;
 
 #define OBSERVATORY_FLUSH_MS 2000 /* for files that are being written at the end */
@@ -19,6 +20,7 @@ struct uv_loop_s;
 struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
+    struct maintenance *maintenance;
     struct loop_lag *lag;
 };
 

@@ -35,7 +35,7 @@ struct config;
 struct st_h2o_pathconf_t;
 void reply_wrap_core_errors(struct st_h2o_pathconf_t *fallback_path, const struct config *config);
 
-/* The code of such an answer, or NULL. */
-const char *reply_core_error_code(int status);
+/* The error of such an answer. */
+void reply_core_error(int status, struct api_error *ret);
 
 #endif

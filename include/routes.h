@@ -36,6 +36,8 @@ void handle_models(struct routes *routes, struct st_h2o_req_t *req);
 void handle_model(struct routes *routes, struct st_h2o_req_t *req);
 void handle_readyz(struct routes *routes, struct st_h2o_req_t *req);
 void handle_livez(struct routes *routes, struct st_h2o_req_t *req);
+void handle_maintenance(struct routes *routes, struct st_h2o_req_t *req);
+void handle_maintenance_change(struct routes *routes, struct st_h2o_req_t *req);
 void handle_metrics(struct routes *routes, struct st_h2o_req_t *req);
 void handle_status(struct routes *routes, struct st_h2o_req_t *req);
 

@@ -142,9 +142,10 @@ static void refuse(struct conn *c)
         .status = error.status,
         .bytes_sent = sent > 0 ? sent : 0,
         .error_code = error.code,
+        .retryable = api_error_retryable(&error) ? 1 : -1,
         .reason = c->no_room ? "bodies_too_large" : head_fault_name(c->head.fault),
     };
-    access_note(&access);
+    access_note(c->all->options.routes, &access);
     c->head = (struct head_check){ 0 };
     c->no_room = false;
     c->h2o_read(c->socket, h2o_socket_error_closed);

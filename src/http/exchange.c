@@ -194,7 +194,7 @@ static void note_result(struct exchange *x)
     x->rc->usage = *chat_usage(x->chat);
     x->rc->tool_calls = (unsigned)chat_tool_calls(x->chat);
     x->rc->outcome = error->status != 0 ? "error" : finish;
-    x->rc->error_code = error->code;
+    reqctx_note_error(x->rc, error);
 }
 
 static void answer_error(struct exchange *x)
@@ -327,7 +327,7 @@ static void on_chat_output(void *ctx)
 static void refuse(struct exchange *x, const struct api_error *error)
 {
     x->done = true;
-    x->rc->error_code = error->code;
+    reqctx_note_error(x->rc, error);
     admission_leave(&x->ticket);
     reply_error(x->req, error);
 }

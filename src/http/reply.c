@@ -141,7 +141,7 @@ static void wrapper_do_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bu
     h2o_ostream_send_next(self, req, &w->body, 1, state);
 }
 
-static void describe(int status, struct api_error *ret)
+void reply_core_error(int status, struct api_error *ret)
 {
     switch (status) {
     case 413:
@@ -159,13 +159,6 @@ static void describe(int status, struct api_error *ret)
     }
 }
 
-const char *reply_core_error_code(int status)
-{
-    struct api_error error;
-    describe(status, &error);
-    return error.code;
-}
-
 /* h2o's own errors are one final send of plain text: its length and type are changed before the head goes out, and the text
  * when it comes. */
 static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
@@ -173,7 +166,7 @@ static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t *
     struct api_error error;
     struct buf body = BUF_INIT;
     char id[ID_SIZE];
-    describe(req->res.status, &error);
+    reply_core_error(req->res.status, &error);
     api_error_write(&error, &body);
     id_make(id, "req_");
     h2o_ostream_t *stream = h2o_add_ostream(req, sizeof(struct wrapper), slot);

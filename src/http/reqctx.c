@@ -1,6 +1,8 @@
 /* What the program knows of one HTTP request beside what h2o knows. */
 #include "reqctx.h"
 
+#include "api_error.h"
+
 #include <h2o.h>
 #include <stdio.h>
 #include <uv.h>
@@ -40,6 +42,13 @@ struct reqctx *reqctx_of(h2o_req_t *req)
         if (p->on_setup_ostream == on_setup_ostream)
             return &((struct prefilter *)(void *)p)->rc;
     return NULL;
+}
+
+void reqctx_note_error(struct reqctx *rc, const struct api_error *error)
+{
+    rc->error_code = error->code;
+    if (error->status != 0)
+        rc->retryable = api_error_retryable(error) ? 1 : -1;
 }
 
 int64_t reqctx_elapsed_ms(const struct reqctx *rc)

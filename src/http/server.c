@@ -116,6 +116,7 @@ static void refuse_head(h2o_req_t *req, enum head_fault fault)
     struct reqctx *rc = reqctx_attach(req);
     conn_describe_fault(fault, &error);
     rc->route = ACCESS_REJECTED;
+    reqctx_note_error(rc, &error);
     rc->error_code = head_fault_name(fault);
     linger_start(req);
     reply_error(req, &error);
@@ -151,14 +152,14 @@ static void configure(struct server *server)
         h2o_config_register_host(config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
     h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
     path->error_log.emit_request_errors = 0; /* would be raw text on stderr */
-    access_log_register(path);
+    access_log_register(path, server->options.routes);
     conns_register(path);
     struct handler *handler =
         (struct handler *)(void *)h2o_create_handler(path, sizeof(struct handler));
     handler->super.on_req = on_request;
     handler->server = server;
     host->fallback_path.error_log.emit_request_errors = 0;
-    access_log_register(&host->fallback_path);
+    access_log_register(&host->fallback_path, server->options.routes);
     conns_register(&host->fallback_path);
     reply_wrap_core_errors(&host->fallback_path, server->options.routes->config);
 }
@@ -179,6 +180,7 @@ struct server *server_new(uv_loop_t *loop, const struct server_options *options)
         .read_timeout_ms = options->read_timeout_ms,
         .body_max_bytes = options->body_max_bytes,
         .bodies_max_bytes = options->bodies_max_bytes,
+        .routes = options->routes,
         .on_closed = on_connection_closed,
         .ctx = server,
     };

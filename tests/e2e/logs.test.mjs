@@ -23,7 +23,7 @@ const sources = readdirSync(join(ROOT, 'src'), { recursive: true })
 
 const CALL = /\b(?:log_(?:debug|info|warn|error)|LOG_AT|redact_log(?:_lines)?)\(((?:[^;"]|"(?:[^"\\]|\\.)*")*);/g;
 const NAMES = /^[^"]*"([a-z_]+)",\s*"([a-z_]+)"(?=[,)])/;
-const FIELD = /\bLOG_(ID|INT|BOOL|SIZE)\(\s*"([a-z_]+)"/g;
+const FIELD = /\bLOG_(ID|INT|BOOL|SIZE)(?:_IF)?\(\s*"([a-z_]+)"/g;
 
 // [{ name, fields, file }] of all calls that log; what is passed through says its names elsewhere.
 function callsInSource() {

@@ -546,7 +546,7 @@ static void test_an_abort_in_midstream_is_an_error_frame(void **state)
     expect(b, ROLE);
     expect(b, TEXT("half"));
     expect(b, "{\"error\":{\"message\":\"bye\",\"type\":\"server_error\",\"param\":null,"
-              "\"code\":\"shutting_down\"}}");
+              "\"code\":\"shutting_down\",\"retryable\":true}}");
     expect_no_more(b);
     end(b);
 }
