@@ -37,7 +37,7 @@ static void note_error(const struct access *a, const char *code)
     if (a->rc != NULL && a->rc->admitted) {
         if (quota)
             metric_count(M_QUOTA_REJECTIONS, 1, code);
-    } else if (a->status == 429 || a->status == 503) {
+    } else if ((a->status == 429 || a->status == 503) && (a->rc == NULL || is_ours(a->route))) {
         metric_count(M_ADMISSION_REFUSED, 1, code);
     }
 }

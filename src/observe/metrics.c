@@ -333,8 +333,8 @@ static void put_number(struct buf *out, double value)
         buf_puts(out, "NaN");
     else if (isinf(value))
         buf_puts(out, value > 0 ? "+Inf" : "-Inf");
-    else if (value == floor(value) && fabs(value) < 9007199254740992.0)
-        buf_printf(out, "%lld", (long long)value);
+    else if (value == floor(value) && fabs(value) < 0x1p63)
+        buf_printf(out, "%lld", (long long)value); /* bytes and tokens to the last digit */
     else
         buf_printf(out, "%.15g", value);
 }
