@@ -10,7 +10,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { answer, ask, functionTool, parse, toolResult } from './lib/answers.mjs';
 import { bin, folder, KEY, pool, random, ROOT, test, until } from './lib/kit.mjs';
 import { bareEnvironment } from './lib/program.mjs';
-import { complaints, Page, Prometheus, scrape, textRelay } from './lib/prometheus.mjs';
+import { complaints, Prometheus, scrape, textRelay } from './lib/prometheus.mjs';
 import { CHAT, Proxy } from './lib/proxy.mjs';
 import { Wire } from './lib/wire.mjs';
 import { fake, FakeWorker, MODEL, user } from './lib/workers.mjs';
@@ -349,8 +349,7 @@ test('what a client did is what the metrics say, on the page, in both formats an
   assert.ok(open.openMetrics);
   assert.deepEqual(open.series, page.series);
 
-  await prometheus.scraped(Date.now());
-  const targets = await prometheus.targets();
+  const targets = await prometheus.scraped(Date.now());
   assert.deepEqual(targets.map(({ health, lastError }) => [health, lastError]), [['up', ''], ['up', '']]);
   for (const job of ['open', 'text']) {
     assert.equal(await prometheus.one(`up{job="${job}"}`), 1);
@@ -446,6 +445,7 @@ test('hostile clients add no series; who may read the page; gauges of a worker t
       PROXY_HOST: '0.0.0.0',
       PROXY_ADMIN_KEY: admin,
       METRICS_PORT: String(port),
+      LOG_LEVELS: 'http=error',
       WORKER_BACKOFF_INITIAL_MS: '60000',
       WORKER_BACKOFF_MAX_MS: '60000',
     }),

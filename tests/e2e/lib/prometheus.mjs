@@ -158,13 +158,14 @@ export class Prometheus extends Program {
     return (await this.api('/api/v1/targets?state=active')).activeTargets;
   }
 
-  // When all targets have been scraped, and well, later than `time` (ms).
+  // The targets, when all of them have been scraped, and well, later than `time` (ms).
   scraped(time) {
     return until('a scrape of each target', async () => {
       const res = await fetch(`${this.origin}/-/ready`);
       if (res.status !== 200) return false;
       const targets = await this.targets();
-      return targets.length > 0 && targets.every((target) => target.health === 'up' && Date.parse(target.lastScrape) > time);
+      const done = ({ health, lastScrape }) => health === 'up' && Date.parse(lastScrape) > time;
+      return targets.length > 0 && targets.every(done) && targets;
     });
   }
 
