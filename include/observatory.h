@@ -10,8 +10,10 @@
 struct config;
 struct deadlines;
 struct disk;
+struct interactions;
 struct loop_lag;
 struct maintenance;
+struct prices;
 struct uv_loop_s;
 
 #define OBSERVATORY_FLUSH_MS 2000 /* for files that are being written at the end */
@@ -22,6 +24,9 @@ struct observatory {
     struct disk *disk;
     struct maintenance *maintenance;
     struct loop_lag *lag;
+    char *home;                        /* CODEX_HOME */
+    struct prices *prices;             /* NULL: no file of prices */
+    struct interactions *interactions; /* NULL: no request log */
 };
 
 /* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is

@@ -36,7 +36,9 @@ struct reqctx {
     bool stream;            /* it asked for one; of a chat that could be read, as all that follow */
     unsigned messages;      /* of the request */
     unsigned tools_offered; /* by the client, whether the model may call them or not */
-    unsigned tool_calls;    /* that the answer holds, over all choices */
+    const char *
+        prompt; /* in the request's pool: the start of the last user message, scrubbed; NULL unless that is logged */
+    unsigned tool_calls; /* that the answer holds, over all choices */
 };
 
 /* Makes the context of a request; once, before anything is answered. */

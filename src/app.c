@@ -207,6 +207,21 @@ static void on_worker_stopped(void *ctx)
     observatory_close(&app->observatory, on_observatory_closed, app);
 }
 
+/* Nothing was served yet, but files may be looked at. */
+static void on_closed_early(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+static void close_early(struct app *app)
+{
+    bool closed = false;
+    close_signals(app);
+    observatory_close(&app->observatory, on_closed_early, &closed);
+    while (!closed)
+        uv_run(&app->loop, UV_RUN_ONCE);
+}
+
 static void on_drained(void *ctx)
 {
     struct app *app = ctx;
@@ -625,7 +640,7 @@ static int run_loop(struct app *app)
     if (rc == 0)
         uv_run(&app->loop, UV_RUN_DEFAULT);
     else
-        close_signals(app);
+        close_early(app);
     int closed = tear_down(app);
     metrics_reset();
     log_info("app", "stopped", LOG_INT("exit_code", rc != 0 ? rc : closed));

@@ -7,6 +7,7 @@
 #include "reply.h"
 #include "reqctx.h"
 #include "request_metrics.h"
+#include "request_record.h"
 #include "routes.h"
 
 #include <h2o.h>
@@ -96,7 +97,9 @@ static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
         access.error_code = error.code;
         access.retryable = api_error_retryable(&error) ? 1 : -1;
     }
-    access_note(((struct access_log *)(void *)self)->routes, &access);
+    const struct routes *routes = ((struct access_log *)(void *)self)->routes;
+    access_note(routes, &access);
+    request_record(routes->observatory, req);
 }
 
 void access_log_register(h2o_pathconf_t *path, const struct routes *routes)

@@ -105,11 +105,19 @@ static void on_dispose(void *memory)
     release(memory);
 }
 
+/* What was used is used, also when nobody hears of it. */
+static void note_usage(struct exchange *x)
+{
+    if (x->chat != NULL)
+        x->rc->usage = *chat_usage(x->chat);
+}
+
 /* The connection failed under a write of ours. */
 static void on_stop(h2o_generator_t *self, h2o_req_t *req)
 {
     (void)req;
     struct exchange *x = (struct exchange *)(void *)self;
+    note_usage(x);
     if (x->rc->outcome == NULL)
         x->rc->outcome = "client_gone";
     release(x);
@@ -139,6 +147,7 @@ static void abandon(struct exchange *x, const char *why)
     x->done = true;
     x->abandoned = true;
     x->rc->outcome = why;
+    note_usage(x);
     admission_leave(&x->ticket);
     chat_free(x->chat);
     x->chat = NULL;

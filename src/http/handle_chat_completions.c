@@ -10,6 +10,7 @@
 #include "message.h"
 #include "models.h"
 #include "plan.h"
+#include "redact.h"
 #include "reply.h"
 #include "reqctx.h"
 #include "routes.h"
@@ -19,6 +20,9 @@
 #include <stdio.h>
 
 #define FINGERPRINT_MAX 96
+#define UTF8_BYTES_MAX 4
+#define PROMPT_AHEAD_BYTES 16384
+#define PROMPT_EDGE_BYTES 1024
 #define LEFTOVERS_MAX 64 /* turns whose client has left, beside those that run */
 
 static void add_number(h2o_req_t *req, const char *header, int64_t value)
@@ -136,12 +140,35 @@ static void note_request(struct reqctx *rc, const struct chat_request *request)
                                    json_array_size(json_object_get(request->root, "functions")));
 }
 
-static bool parse(struct reqctx *rc, h2o_req_t *req, struct chat_request *ret,
-                  struct api_error *error)
+/* The start of what the user asked, without its secrets. Only so much is scrubbed as can be shown, and some more, for a secret that is
+ * cut in half is not known as one: what is near the cut is not shown. */
+static void note_prompt(const struct routes *routes, h2o_req_t *req, struct reqctx *rc,
+                        const struct chat_request *request)
+{
+    const size_t chars = (size_t)routes->config->interaction_prompt_chars;
+    struct buf text = BUF_INIT;
+    struct buf scrubbed = BUF_INIT;
+    if (routes->config->interaction_log == 0 || chars == 0)
+        return;
+    bool all = messages_last_user_text(request->messages, &text,
+                                       chars * UTF8_BYTES_MAX + PROMPT_AHEAD_BYTES);
+    redact_text(&scrubbed, buf_str(&text), text.len);
+    if (!all)
+        redact_cut(&scrubbed,
+                   scrubbed.len > PROMPT_EDGE_BYTES ? scrubbed.len - PROMPT_EDGE_BYTES : 0);
+    redact_cut_chars(&scrubbed, chars);
+    rc->prompt = h2o_strdup(&req->pool, buf_str(&scrubbed), scrubbed.len).base;
+    buf_free(&text);
+    buf_free(&scrubbed);
+}
+
+static bool parse(const struct routes *routes, struct reqctx *rc, h2o_req_t *req,
+                  struct chat_request *ret, struct api_error *error)
 {
     if (!chat_request_parse(ret, req->entity.base, req->entity.len, error))
         return false;
     note_request(rc, ret);
+    note_prompt(routes, req, rc, ret);
     return true;
 }
 
@@ -176,7 +203,7 @@ void handle_chat_completions(struct routes *routes, h2o_req_t *req)
     struct chat_request request = { .root = NULL };
     struct plan_options plan = { .summary = config_summary_name(routes->config) };
     bool ok = check_rate(routes, req, rc, &error) && media_check(req, &error) &&
-              parse(rc, req, &request, &error) && check_ready(routes, &error) &&
+              parse(routes, rc, req, &request, &error) && check_ready(routes, &error) &&
               check_model(routes, &request, &plan, &error) && check_leftovers(routes, &error);
     if (ok) {
         run(routes, req, rc, &request, &plan);

@@ -49,6 +49,8 @@ static const struct route table[] = {
     { "GET", "/metrics", false, ACCESS_METRICS, "/metrics", handle_metrics },
     { "GET", "/status.json", false, ACCESS_ANY, "/status.json", handle_status },
     { "GET", "/health/live", false, ACCESS_ANY, "/livez", handle_livez },
+    { "GET", "/internal/interactions", false, ACCESS_ADMIN, "/internal/interactions",
+      handle_interactions },
     { "GET", "/internal/maintenance", false, ACCESS_ADMIN, "/internal/maintenance",
       handle_maintenance },
     { "POST", "/internal/maintenance", false, ACCESS_ADMIN, "/internal/maintenance",
