@@ -215,6 +215,7 @@ static struct series *find(struct shelf *shelf, const char *const *labels, size_
 
 static struct series *make(struct shelf *shelf, const char *const *labels, size_t count)
 {
+    assert(shelf->series != NULL);
     struct series *s = &shelf->series[shelf->count++];
     *s = (struct series){ .value = 0 };
     for (size_t i = 0; i < count; i++)
