@@ -21,6 +21,9 @@ struct family {
     const double *bounds; /* of a histogram, ascending, ended by 0 */
     const char *labels[METRIC_LABELS_MAX + 1];
     const char *help;
+    size_t
+        kept; /* 1 + the label that what has no place keeps, as sums go by it; 0: it keeps none */
+    size_t kept_max; /* values of that label: as many places are kept */
 };
 
 struct series {
@@ -33,7 +36,8 @@ struct series {
 struct shelf {
     struct series *series; /* owned; as many as the family may have, made with the first */
     size_t count;
-    size_t last; /* the place that was found last: the next is often the same */
+    size_t rests; /* series of them that take what has no place */
+    size_t last;  /* the place that was found last: the next is often the same */
 };
 
 static const double request_ms[] = { 5, 50, 250, 1000, 5000, 30000, 600000, 0 };
@@ -86,7 +90,8 @@ static const struct family families[METRIC_COUNT] = {
                            "out." },
     [M_TOKENS] = { "codex_tokens", NULL, METRIC_COUNTER, 16, 0, NULL, LABELS("model", "type"),
                    "Tokens as the upstream counted them; cached is part of prompt, reasoning of "
-                   "completion." },
+                   "completion.",
+                   .kept = 2, .kept_max = 4 },
     [M_COST] = { "codex_estimated_cost_usd", NULL, METRIC_COUNTER, 4, 0, NULL, LABELS("model"),
                  "Cost of the tokens by the price file, in US dollars." },
     [M_UNPRICED] = { "codex_unpriced_tokens", NULL, METRIC_COUNTER, 4, 0, NULL, LABELS("model"),
@@ -210,6 +215,7 @@ static struct series *find(struct shelf *shelf, const char *const *labels, size_
 
 static struct series *make(struct shelf *shelf, const char *const *labels, size_t count)
 {
+    assert(shelf->series != NULL);
     struct series *s = &shelf->series[shelf->count++];
     *s = (struct series){ .value = 0 };
     for (size_t i = 0; i < count; i++)
@@ -217,19 +223,35 @@ static struct series *make(struct shelf *shelf, const char *const *labels, size_
     return s;
 }
 
-/* Series beside the one that takes the rest. */
-static size_t named(struct shelf *shelf, const struct series *rest)
+static bool is_rest(const struct family *f, const char *const *labels, size_t count)
 {
-    return shelf->count - (rest != NULL);
+    for (size_t i = 0; i < count; i++)
+        if (f->kept != i + 1 && strcmp(labels[i], METRIC_OTHER) != 0)
+            return false;
+    return true;
 }
 
-/* The last place is for the one that takes what has no place. */
+/* The series for what has no place. The values of a label that it keeps are words of ours, no more than places are kept for. */
+static struct series *rest_of(const struct family *f, struct shelf *shelf,
+                              const char *const *labels, size_t count)
+{
+    const char *others[METRIC_LABELS_MAX];
+    for (size_t i = 0; i < count; i++)
+        others[i] = f->kept == i + 1 ? labels[i] : METRIC_OTHER;
+    struct series *s = find(shelf, others, count);
+    if (s != NULL)
+        return s;
+    if (shelf->count == f->series_max)
+        return &shelf->series[shelf->count - 1];
+    shelf->rests++;
+    return make(shelf, others, count);
+}
+
 static struct series *series_of(enum metric m, bool guest, const char *const *labels, size_t count)
 {
-    static const char *const others[METRIC_LABELS_MAX] = { METRIC_OTHER, METRIC_OTHER, METRIC_OTHER,
-                                                           METRIC_OTHER };
     const struct family *f = &families[m];
     struct shelf *shelf = &shelves[m];
+    size_t kept = f->kept != 0 ? f->kept_max : 1;
     assert(count == metric_label_count(m));
     if (shelf->series == NULL)
         shelf->series = xcalloc(f->series_max, sizeof(*shelf->series));
@@ -238,10 +260,9 @@ static struct series *series_of(enum metric m, bool guest, const char *const *la
         return s;
     if (count == 0)
         return make(shelf, labels, count);
-    struct series *rest = find(shelf, others, count);
-    if (named(shelf, rest) + 1 + (guest ? f->reserved : 0) < f->series_max)
-        return make(shelf, labels, count);
-    return rest != NULL ? rest : make(shelf, others, count);
+    bool room = shelf->count - shelf->rests + kept + (guest ? f->reserved : 0) < f->series_max;
+    return room && !is_rest(f, labels, count) ? make(shelf, labels, count)
+                                              : rest_of(f, shelf, labels, count);
 }
 
 static void add(struct series *s, double value)

@@ -197,6 +197,26 @@ static void test_other_itself_takes_no_place(void **state)
     free(text);
 }
 
+/* Sums go by the type of tokens, whatever the model. */
+static void test_tokens_without_a_place_keep_their_type(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "prompt", "cached", "completion", "reasoning" };
+    char model[16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(model, sizeof(model), "model_%d", i);
+        for (int j = 0; j < 4; j++)
+            metric_count(M_TOKENS, 10 + j, model, types[j]);
+    }
+    char *text = page(METRICS_TEXT);
+    assert_int_equal(samples(), 16);
+    assert_non_null(strstr(text, "{model=\"model_2\",type=\"reasoning\"} 13\n"));
+    assert_null(strstr(text, "model_3"));
+    assert_non_null(strstr(text, "{model=\"other\",type=\"prompt\"} 170\n"));
+    assert_non_null(strstr(text, "{model=\"other\",type=\"reasoning\"} 221\n"));
+    free(text);
+}
+
 static void test_the_versions_are_named(void **state)
 {
     (void)state;
@@ -364,6 +384,7 @@ int main(void)
         METRICS_TEST(test_what_has_no_place_goes_to_other),
         METRICS_TEST(test_guests_leave_places_for_who_has_a_key),
         METRICS_TEST(test_other_itself_takes_no_place),
+        METRICS_TEST(test_tokens_without_a_place_keep_their_type),
         METRICS_TEST(test_the_versions_are_named),
         METRICS_TEST(test_numbers_as_the_formats_want_them),
         METRICS_TEST(test_the_page_is_never_longer_than_promised),
