@@ -73,8 +73,18 @@ static inline bool encoded_is(const char *at, const char *end, unsigned set)
 /* Where the run of characters of the set ends that begins at `at`. */
 static inline const char *encoded_run(const char *at, const char *end, unsigned set)
 {
-    for (size_t width; at < end && (encoded_class(at, end, &width) & set) != 0; at += width)
-        ;
+    while (at < end) {
+        unsigned class = char_class((unsigned char)*at);
+        size_t width = 1;
+        if ((class & CH_UNSURE) != 0) {
+            size_t escape_width;
+            class = char_class(encoded_escape(at, end, &escape_width));
+            width = escape_width; /* not of the loop: it stays in a register */
+        }
+        if ((class & set) == 0)
+            break;
+        at += width;
+    }
     return at;
 }
 
@@ -102,5 +112,9 @@ static inline const char *encoded_word_any_case(const char *at, const char *end,
                ? encoded_whole_word_any_case(at, end, word)
                : NULL;
 }
+
+/* Behind a sequence that sets the colour of a terminal and the like: it may stand between a name and its value, or right before
+ * a secret. NULL when `at` begins none. */
+const char *encoded_control_end(const char *at, const char *end);
 
 #endif

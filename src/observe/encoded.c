@@ -136,3 +136,19 @@ const char *encoded_whole_word_any_case(const char *at, const char *end, const c
 {
     return word_at(at, end, word, true);
 }
+
+#define CONTROL_SEQUENCE_MAX 32 /* bytes */
+
+const char *encoded_control_end(const char *at, const char *end)
+{
+    if (end - at < 2 || at[0] != '\x1b' || at[1] != '[')
+        return NULL;
+    at += 2;
+    for (int i = 0; i < CONTROL_SEQUENCE_MAX && at < end; i++, at++) {
+        if (*at >= '@' && *at <= '~')
+            return at + 1;
+        if (*at < '0' || *at > '?')
+            return NULL;
+    }
+    return NULL;
+}

@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-#define CONTROL_SEQUENCE_MAX 32 /* bytes */
-
 /* ---- what is left must be fit to be shown ---- */
 
 /* Bytes of the UTF-8 character at `at`, or 0 when it is none, or a control character. */
@@ -113,19 +111,6 @@ static struct secret_span find_pem(struct redact *r, const char *at, const char 
     return (struct secret_span){ at, leave_pem(r, body, end) };
 }
 
-/* Behind a sequence that sets the colour of a terminal and the like: it may stand between a name and its value, or right before
- * a secret. NULL when `at` begins none. */
-static const char *skip_control_sequence(const char *at, const char *end)
-{
-    if (end - at < 2 || at[0] != '\x1b' || at[1] != '[')
-        return NULL;
-    at += 2;
-    for (int i = 0; i < CONTROL_SEQUENCE_MAX && at < end; i++, at++)
-        if (*at >= '@' && *at <= '~')
-            return at + 1;
-    return NULL;
-}
-
 /* What follows is looked at as if the mark stood before it, for the sake of a second pass. */
 static void begin_anew(struct pass *p)
 {
@@ -185,7 +170,7 @@ static void scrub(struct redact *r, struct buf *out, const char *at, const char 
             at = behind;
             continue;
         }
-        behind = *at == '\x1b' ? skip_control_sequence(at, end) : NULL;
+        behind = encoded_control_end(at, end);
         if (behind != NULL) {
             put_shown(out, shown, at + 1); /* a '?' for all of it */
             at = shown = behind;

@@ -294,8 +294,11 @@ static const char *bare_end(const char *at, const char *end, const struct writin
     size_t width;
     const char *mark_end = encoded_word(at, end, REDACT_MARK);
     for (at = mark_end != NULL ? mark_end : at; at < end; at += width) {
+        const char *behind = encoded_control_end(at, end);
         unsigned char c = encoded_char(at, end, &width);
-        if (ends_word(c) && counts(w, width))
+        if (behind != NULL)
+            width = (size_t)(behind - at);
+        else if (ends_word(c) && counts(w, width))
             break;
     }
     return at;
@@ -402,6 +405,13 @@ static bool open_quote(const char **value, const char *end, struct writing *w, b
     return true;
 }
 
+static const char *over_controls(const char *at, const char *end)
+{
+    for (const char *behind; (behind = encoded_control_end(at, end)) != NULL;)
+        at = encoded_run(behind, end, CH_SPACE);
+    return at;
+}
+
 struct secret_span secret_value(const struct secret_name *n, const char *at, const char *end,
                                 unsigned char c, size_t width)
 {
@@ -413,16 +423,19 @@ struct secret_span secret_value(const struct secret_name *n, const char *at, con
     const char *value = strength != NAME_PLAIN ? find_value(at + width, end, &w) : NULL;
     if (value == NULL || is_mark(value, end))
         return nothing;
+    const char *from = value;
     const char *value_end;
+    value = over_controls(value, end);
+    bool coloured =
+        value != from; /* then all of it goes: what is shown for the colour would be a value */
     if (open_quote(&value, end, &w, strength >= NAME_STRONG))
         value_end = quoted_end(value, end, &w);
     else if (strength == NAME_HEADER && c == ':')
         value_end = header_end(value, end, &w);
     else
         value_end = bare_end(over_scheme(value, end), end, &w);
-    if (value_end <= value || is_mark(value, end) ||
-        says_nothing(value, (size_t)(value_end - value)) ||
-        (strength == NAME_WEAK && !looks_secret(value, value_end, &w)))
+    if (value_end <= value || (strength == NAME_WEAK && !looks_secret(value, value_end, &w)) ||
+        is_mark(value, end) || says_nothing(value, (size_t)(value_end - value)))
         return nothing;
-    return (struct secret_span){ value, value_end };
+    return (struct secret_span){ coloured ? from : value, value_end };
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define CARD_DIGITS_MIN 13
 #define CARD_DIGITS_MAX 19
@@ -200,18 +201,16 @@ static const unsigned char iban_lens[26 * 26] = {
     OF('Y', 'E', 30),
 };
 
-static unsigned mod_97(unsigned rest, unsigned char c)
-{
-    return (is_digit(c) ? rest * 10 + (unsigned)(c - '0') : rest * 100 + (unsigned)(c - 'A') + 10) %
-           97;
-}
-
 static bool passes_mod_97(const unsigned char *letters, size_t len)
 {
-    unsigned rest = 0;
-    for (size_t i = 0; i < len; i++)
-        rest = mod_97(rest, letters[(i + 4) % len]);
-    return rest == 1;
+    uint64_t rest = 0;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = letters[i + 4 < len ? i + 4 : i + 4 - len];
+        rest = is_digit(c) ? rest * 10 + c - '0' : rest * 100 + c - 'A' + 10;
+        if (rest > UINT64_MAX / 1000)
+            rest %= 97;
+    }
+    return rest % 97 == 1;
 }
 
 /* Behind the next character, a capital letter or a digit, or NULL. */

@@ -295,16 +295,17 @@ struct counts {
     size_t numbers;   /* changes from or to a digit */
 };
 
-static struct counts count_segment(const char *at, const char *end)
+/* Returns where the segment ends. */
+static const char *count_segment(const char *at, const char *end, struct counts *ret_counts)
 {
     struct counts n = { 0, 0, 0, 0, 0 };
     unsigned before = 0;
     while (at < end) {
         size_t width;
         unsigned class = encoded_class(at, end, &width);
-        unsigned kind = (class & CH_LOWER) != 0   ? CH_LOWER
-                        : (class & CH_UPPER) != 0 ? CH_UPPER
-                                                  : CH_DIGIT;
+        unsigned kind = (class & CH_LOWER) != 0 ? CH_LOWER : class & CH_UPPER ? CH_UPPER : CH_DIGIT;
+        if ((class & CH_ALNUM) == 0)
+            break;
         if (before != 0 && kind != before) {
             n.changes++;
             n.numbers += kind == CH_DIGIT || before == CH_DIGIT;
@@ -315,7 +316,8 @@ static struct counts count_segment(const char *at, const char *end)
         n.len++;
         at += width;
     }
-    return n;
+    *ret_counts = n;
+    return at;
 }
 
 static bool is_hash_length(size_t len)
@@ -338,8 +340,6 @@ static enum looks judge(const struct counts *n)
     bool upper = (n->classes & CH_UPPER) != 0;
     bool digit = (n->classes & CH_DIGIT) != 0;
     bool restless = n->changes * 100 >= n->len * 45;
-    if (n->len < SEGMENT_MIN)
-        return LOOKS_LIKE_NOTHING;
     if (lower && upper && digit)
         return n->numbers >= 3 || restless ? LOOKS_RANDOM : LOOKS_LIKE_NOTHING;
     if (lower && upper) {
@@ -376,8 +376,10 @@ struct segment {
 static struct segment look_at_segment(const char *at, const char *end, unsigned char previous,
                                       const struct secret_name *name)
 {
-    struct segment s = { .begin = at, .end = encoded_run(at, end, CH_ALNUM) };
-    s.counts = count_segment(at, s.end);
+    struct segment s = { .begin = at, .looks = LOOKS_LIKE_NOTHING };
+    s.end = count_segment(at, end, &s.counts);
+    if (s.counts.len < SEGMENT_MIN)
+        return s;
     bool is_name = is_hash(&s.counts) && ((name != NULL && secret_name_is_of_hash(name)) ||
                                           stands_in_path(s.end, end, previous));
     s.looks = is_name ? LOOKS_LIKE_A_WORD : judge(&s.counts);
@@ -455,12 +457,12 @@ static const char *random_token(const char *at, const char *end, unsigned char p
     if (at < memo->no_token_before || !run_is_long(at, end, memo))
         return NULL;
     while (encoded_is(at, end, CH_ALNUM)) {
-        const char *uuid = uuid_end(at, end);
+        const struct segment s = look_at_segment(at, end, previous, name);
+        const char *uuid = s.counts.len == 8 ? uuid_end(at, end) : NULL;
         if (uuid != NULL) {
             at = at == begin ? uuid : at;
             break;
         }
-        const struct segment s = look_at_segment(at, end, previous, name);
         if (s.looks == LOOKS_LIKE_A_WORD) {
             at = at == begin ? s.end : at;
             break;
@@ -557,7 +559,8 @@ struct secret_span secret_in_url(const char *at, const char *end, size_t colon_w
 
 const char *secret_pem_begin(const char *at, const char *end)
 {
-    const char *label = encoded_word(at, end, "-----BEGIN ");
+    bool alone = end - at < 2 || (char_class((unsigned char)at[1]) & (CH_DASH | CH_UNSURE)) == 0;
+    const char *label = !alone ? encoded_word(at, end, "-----BEGIN ") : NULL;
     if (label == NULL)
         return NULL;
     const char *label_end = label;
