@@ -139,15 +139,32 @@ const char *encoded_whole_word_any_case(const char *at, const char *end, const c
 
 #define CONTROL_SEQUENCE_MAX 32 /* bytes */
 
+/* Behind an escape character, in a text that may be quoted once or twice, or NULL. */
+static const char *over_escape_char(const char *at, const char *end)
+{
+    size_t width;
+    if (at >= end || (char_class((unsigned char)*at) & CH_UNSURE) == 0)
+        return NULL;
+    if (*at == '\x1b')
+        return at + 1;
+    unsigned char c = encoded_char(at, end, &width);
+    if (c == '\x1b')
+        return at + width;
+    return c == '\\' ? encoded_word_any_case(at + width, end, "u001b") : NULL;
+}
+
 const char *encoded_control_end(const char *at, const char *end)
 {
-    if (end - at < 2 || at[0] != '\x1b' || at[1] != '[')
+    at = over_escape_char(at, end);
+    at = at != NULL ? encoded_word(at, end, "[") : NULL;
+    if (at == NULL)
         return NULL;
-    at += 2;
-    for (int i = 0; i < CONTROL_SEQUENCE_MAX && at < end; i++, at++) {
-        if (*at >= '@' && *at <= '~')
-            return at + 1;
-        if (*at < '0' || *at > '?')
+    size_t width;
+    for (int i = 0; i < CONTROL_SEQUENCE_MAX && at < end; i++, at += width) {
+        unsigned char c = encoded_char(at, end, &width);
+        if (c >= '@' && c <= '~')
+            return at + width;
+        if (c < '0' || c > '?')
             return NULL;
     }
     return NULL;

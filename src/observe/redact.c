@@ -172,8 +172,11 @@ static void scrub(struct redact *r, struct buf *out, const char *at, const char 
         }
         behind = encoded_control_end(at, end);
         if (behind != NULL) {
-            put_shown(out, shown, at + 1); /* a '?' for all of it */
-            at = shown = behind;
+            if (*at == '\x1b') { /* a '?' for all of it */
+                put_shown(out, shown, at + 1);
+                shown = behind;
+            }
+            at = behind;
             pass_over(&p, ' ');
             p.previous = '?';
             continue;

@@ -434,8 +434,9 @@ struct secret_span secret_value(const struct secret_name *n, const char *at, con
         value_end = header_end(value, end, &w);
     else
         value_end = bare_end(over_scheme(value, end), end, &w);
-    if (value_end <= value || (strength == NAME_WEAK && !looks_secret(value, value_end, &w)) ||
-        is_mark(value, end) || says_nothing(value, (size_t)(value_end - value)))
+    const char *judged = coloured ? value - 1 : value;
+    if (value_end <= judged || (strength == NAME_WEAK && !looks_secret(judged, value_end, &w)) ||
+        (!coloured && (is_mark(value, end) || says_nothing(value, (size_t)(value_end - value)))))
         return nothing;
     return (struct secret_span){ coloured ? from : value, value_end };
 }
