@@ -340,7 +340,8 @@ static const char *over_scheme(const char *at, const char *end)
 
 static bool says_nothing(const char *value, size_t len)
 {
-    static const char *const words[] = { "null", "true", "false", "none", "nil", "undefined" };
+    static const char *const words[] = { "null", "true",      "false", "none",
+                                         "nil",  "undefined", "lambda" };
     for (size_t i = 0; len <= 9 && i < COUNT_OF(words); i++)
         if (strlen(words[i]) == len && strncasecmp(value, words[i], len) == 0)
             return true;
