@@ -162,7 +162,7 @@ const char *encoded_control_end(const char *at, const char *end)
     size_t width;
     for (int i = 0; i < CONTROL_SEQUENCE_MAX && at < end; i++, at += width) {
         unsigned char c = encoded_char(at, end, &width);
-        if (c >= '@' && c <= '~')
+        if ((char_class(c) & CH_LETTER) != 0)
             return at + width;
         if (c < '0' || c > '?')
             return NULL;
