@@ -51,6 +51,7 @@ static const char *const atoms[] = {
     "555-",
     "DE00",
     "DE89 ",
+    "RU89 ",
     "aB1-",
     "aB1cD2eF3-",
     "a1b2c3d4e5f6/x/y/",

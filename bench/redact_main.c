@@ -24,10 +24,10 @@ static double cpu_ms(void)
 }
 
 /* The best of some runs, for the machine may be busy: ms for a MiB. */
-static double measure(const struct buf *text, size_t len, int runs)
+static double measure(const struct buf *text, size_t len, long runs)
 {
     double best = 0;
-    for (int i = 0; i < runs; i++) {
+    for (long i = 0; i < runs; i++) {
         struct buf out = BUF_INIT;
         double begin = cpu_ms();
         redact_text(&out, text->data, len);
@@ -51,7 +51,7 @@ static void print_name(const char *name)
 }
 
 /* Returns the time of 1 MiB. */
-static double print_text(size_t i, int runs)
+static double print_text(size_t i, long runs)
 {
     struct buf text = BUF_INIT;
     double ms[SIZES];
@@ -68,7 +68,7 @@ static double print_text(size_t i, int runs)
 
 int main(int argc, char **argv)
 {
-    int runs = argc > 1 ? atoi(argv[1]) : 5;
+    long runs = argc > 1 ? strtol(argv[1], NULL, 10) : 5;
     double worst = 0;
     size_t worst_text = 0;
     if (argc > 2 || runs < 1) {

@@ -38,7 +38,9 @@ static void put_shown(struct buf *out, const char *from, const char *to)
 {
     const unsigned char *at = (const unsigned char *)from;
     const unsigned char *end = (const unsigned char *)to;
-    char *put = at < end ? buf_reserve(out, (size_t)(end - at)) : NULL;
+    if (at >= end)
+        return;
+    char *put = buf_reserve(out, (size_t)(end - at));
     while (at < end) {
         const unsigned char *good = at;
         size_t len = 0;
@@ -52,8 +54,7 @@ static void put_shown(struct buf *out, const char *from, const char *to)
             at++;
         }
     }
-    if (put != NULL)
-        out->len = (size_t)(put - out->data);
+    out->len = (size_t)(put - out->data);
 }
 
 /* ---- the pass ---- */

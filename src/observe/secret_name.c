@@ -171,8 +171,10 @@ void secret_name_feed(struct secret_name *n, unsigned char c)
 {
     unsigned class = char_class(c);
     if ((class & CH_ALNUM) != 0) {
-        const char letter = (char)c;
-        secret_name_feed_word(n, &letter, &letter + 1);
+        if (n->over)
+            secret_name_forget(n);
+        make_room(n, 1);
+        add_letter(n, c, class);
     } else if ((class & (CH_DASH | CH_UNDERSCORE | CH_DOT)) != 0) {
         if (n->over)
             secret_name_forget(n);

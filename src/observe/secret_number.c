@@ -201,6 +201,12 @@ static const unsigned char iban_lens[26 * 26] = {
     OF('Y', 'E', 30),
 };
 
+static size_t iban_len(unsigned char a, unsigned char b)
+{
+    bool letters = a >= 'A' && a <= 'Z' && b >= 'A' && b <= 'Z';
+    return letters ? iban_lens[(a - 'A') * 26 + b - 'A'] : 0;
+}
+
 static bool passes_mod_97(const unsigned char *letters, size_t len)
 {
     uint64_t rest = 0;
@@ -230,7 +236,7 @@ static const char *over_blank(const char *at, const char *end)
 /* Two letters, two check digits, and what is left of the length that the country has; with or without a blank after each four. */
 static const char *iban(const char *at, const char *end)
 {
-    unsigned char letters[IBAN_LEN_MAX];
+    unsigned char letters[IBAN_LEN_MAX] = { 0 };
     size_t len = IBAN_LEN_MAX;
     for (size_t i = 0; i < len; i++) {
         unsigned set = i < 2 ? CH_UPPER : i < 4 ? CH_DIGIT : CH_UPPER | CH_DIGIT;
@@ -240,7 +246,7 @@ static const char *iban(const char *at, const char *end)
         if (at == NULL)
             return NULL;
         if (i == 1)
-            len = iban_lens[(letters[0] - 'A') * 26 + letters[1] - 'A'];
+            len = iban_len(letters[0], letters[1]);
     }
     return len != 0 && !encoded_is(at, end, CH_ALNUM) && passes_mod_97(letters, len) ? at : NULL;
 }
