@@ -73,6 +73,9 @@ const struct api_error *chat_error(const struct chat *chat);
 /* Summed over the turns that have ended. */
 const struct turn_usage *chat_usage(const struct chat *chat);
 
+/* Function calls in the answer, over all choices that have ended. */
+size_t chat_tool_calls(const struct chat *chat);
+
 /* "stop", "length", ...; NULL while there is none. */
 const char *chat_finish_reason(const struct chat *chat);
 

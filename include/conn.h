@@ -12,6 +12,7 @@
 struct api_error;
 struct conns;
 struct deadlines;
+struct routes;
 struct st_h2o_accept_ctx_t;
 struct st_h2o_pathconf_t;
 struct st_h2o_req_t;
@@ -20,10 +21,17 @@ struct uv_loop_s;
 /* A connection beyond the cap serves one probe, whose head must come within this time. */
 #define CONN_SPARE_READ_MS 1000
 
+enum conn_role {
+    CONN_CLIENT,
+    CONN_SPARE,  /* beyond the cap: for a probe only */
+    CONN_METRICS /* of the listener for metrics and probes */
+};
+
 struct conns_options {
     struct uv_loop_s *loop;
     struct deadlines *deadlines;        /* borrowed */
     struct st_h2o_accept_ctx_t *accept; /* borrowed */
+    const struct routes *routes;        /* borrowed */
     uint64_t read_timeout_ms;           /* what h2o was told */
     uint64_t body_max_bytes;            /* of one request: what h2o was told, too */
     uint64_t
@@ -38,8 +46,8 @@ struct conns *conns_new(const struct conns_options *options);
 /* After the last connection has closed. Safe on NULL. */
 void conns_free(struct conns *all);
 
-/* Takes a connected socket. A spare one is there for a probe only. */
-void conns_add(struct conns *all, int fd, bool spare);
+/* Takes a connected socket. */
+void conns_add(struct conns *all, int fd, enum conn_role role);
 
 size_t conns_count(const struct conns *all);
 
@@ -53,7 +61,10 @@ enum head_fault conn_request_fault(struct st_h2o_req_t *req);
 /* The answer to a request with that fault. */
 void conn_describe_fault(enum head_fault fault, struct api_error *ret);
 
-bool conn_is_spare(struct st_h2o_req_t *req);
+enum conn_role conn_role(struct st_h2o_req_t *req);
+
+/* Whether the other end is on this machine, by its address. */
+bool conn_is_local(struct st_h2o_req_t *req);
 
 /* Whether nothing of a request has come or is about to, so that a drain may close the connection of `req`. */
 bool conn_is_idle(struct st_h2o_req_t *req);

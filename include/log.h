@@ -35,6 +35,8 @@ struct log_field {
 #define LOG_ID(field, value) ((struct log_field){ (field), LOG_KIND_TEXT, (value), 0 })
 #define LOG_INT(field, value) ((struct log_field){ (field), LOG_KIND_INT, NULL, (int64_t)(value) })
 #define LOG_BOOL(field, value) ((struct log_field){ (field), LOG_KIND_BOOL, NULL, (value) ? 1 : 0 })
+#define LOG_BOOL_IF(field, known, value)                                                           \
+    ((struct log_field){ (field), (known) ? LOG_KIND_BOOL : LOG_KIND_TEXT, NULL, (value) ? 1 : 0 })
 #define LOG_SIZE(field, text) LOG_INT(field "_bytes", (text) != NULL ? strlen(text) : 0)
 
 /* Lines below `level` are not logged, unless their component has a level of its own. The default is LOG_INFO. */

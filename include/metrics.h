@@ -16,6 +16,7 @@
 
 #define METRICS_LINES_MAX 400 /* samples on the page, buckets included */
 #define METRIC_LABELS_MAX 4
+#define METRIC_OTHER "other" /* label of what has no name of its own, or no series */
 
 enum metric {
     M_BUILD_INFO,
@@ -70,6 +71,11 @@ enum metric {
     METRIC_COUNT
 };
 
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+enum metric_kind metric_kind(enum metric m);
+size_t metric_label_count(enum metric m);
+
 /* Of the labels in the order of the table, as many as the family has; each is copied when it is new. */
 void metric_add(enum metric m, double value, const char *const *labels, size_t count);
 void metric_set_value(enum metric m, double value, const char *const *labels, size_t count);
@@ -99,6 +105,9 @@ void metrics_write(struct buf *out, enum metrics_format format);
 
 /* The most samples that the table allows: at most METRICS_LINES_MAX. */
 size_t metrics_lines_max(void);
+
+/* What is counted without labels is there from now on, as zero: a first event can be seen as a rise. */
+void metrics_start(void);
 
 /* Forgets all series: for tests, and for gauges that are set anew at each scrape. */
 void metrics_reset(void);

@@ -10,6 +10,8 @@
 struct config;
 struct deadlines;
 struct disk;
+struct loop_lag;
+struct maintenance;
 struct uv_loop_s;
 
 #define OBSERVATORY_FLUSH_MS 2000 /* for files that are being written at the end */
@@ -18,6 +20,8 @@ struct uv_loop_s;
 struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
+    struct maintenance *maintenance;
+    struct loop_lag *lag;
 };
 
 /* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is

@@ -13,6 +13,9 @@ struct st_h2o_req_t;
 /* Answers with the JSON value and takes the reference to it. */
 void reply_json(struct st_h2o_req_t *req, int status, json_t *value);
 
+/* Answers 200 with these bytes of that type, and frees them. */
+void reply_text(struct st_h2o_req_t *req, const char *type, struct buf *body);
+
 /* Answers with the OpenAI error envelope, its retry headers, WWW-Authenticate with 401. The error is borrowed. */
 void reply_error(struct st_h2o_req_t *req, const struct api_error *error);
 
@@ -32,7 +35,7 @@ struct config;
 struct st_h2o_pathconf_t;
 void reply_wrap_core_errors(struct st_h2o_pathconf_t *fallback_path, const struct config *config);
 
-/* The code of such an answer, or NULL. */
-const char *reply_core_error_code(int status);
+/* The error of such an answer. */
+void reply_core_error(int status, struct api_error *ret);
 
 #endif

@@ -7,8 +7,10 @@
 #include "key_file.h"
 #include "turn.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
+struct api_error;
 struct st_h2o_req_t;
 
 #define REQCTX_MODEL_MAX 64
@@ -18,12 +20,23 @@ struct reqctx {
     uint64_t started_ns;             /* monotonic */
     const char *route;               /* static: the pattern, never the path */
     const char *error_code;          /* static; NULL: none */
+    int retryable;                   /* of its error: 1 yes, -1 no; 0: there is none */
     const char *outcome;             /* static: of a chat, "stop", "client_gone", ...; NULL: none */
     char model[REQCTX_MODEL_MAX];    /* a known one, or empty */
     char key_name[KEY_NAME_MAX + 1]; /* of the key that was presented, or empty */
     int64_t queue_ms; /* from the request to its turn, or to the end of its patience */
     struct turn_usage usage;
-    unsigned runs; /* beside the first */
+    unsigned runs;    /* beside the first */
+    bool maintenance; /* it was refused for that */
+    bool admitted;    /* it had its turn: what went wrong then is not our refusal */
+    uint64_t busy_ns; /* that we worked on it: stopwatch.h */
+    uint64_t
+        first_byte_ns; /* monotonic: when the head of the answer was given to h2o; 0: it has none, or nobody to take it */
+    size_t bytes_in;        /* of the body of the request */
+    bool stream;            /* it asked for one; of a chat that could be read, as all that follow */
+    unsigned messages;      /* of the request */
+    unsigned tools_offered; /* by the client, whether the model may call them or not */
+    unsigned tool_calls;    /* that the answer holds, over all choices */
 };
 
 /* Makes the context of a request; once, before anything is answered. */
@@ -31,6 +44,9 @@ struct reqctx *reqctx_attach(struct st_h2o_req_t *req);
 
 /* The context, or NULL for a request that h2o itself rejected before any handler saw it. */
 struct reqctx *reqctx_of(struct st_h2o_req_t *req);
+
+/* Notes what the client is told: the error that is the answer, or ends it. One of status 0 is none. */
+void reqctx_note_error(struct reqctx *rc, const struct api_error *error);
 
 /* Milliseconds since the request was complete. */
 int64_t reqctx_elapsed_ms(const struct reqctx *rc);

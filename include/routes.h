@@ -10,6 +10,7 @@ struct config;
 struct exchanges;
 struct keyring;
 struct observatory;
+struct server;
 struct st_h2o_req_t;
 struct worker;
 
@@ -21,7 +22,8 @@ struct routes {
     struct exchanges *exchanges;
     struct admission *admission;
     struct observatory *observatory;
-    bool draining; /* we are about to stop: not ready, and no new work */
+    const struct server *server; /* that serves them */
+    bool draining;               /* we are about to stop: not ready, and no new work */
 };
 
 /* Answers one request, now or later. */
@@ -34,6 +36,9 @@ void handle_models(struct routes *routes, struct st_h2o_req_t *req);
 void handle_model(struct routes *routes, struct st_h2o_req_t *req);
 void handle_readyz(struct routes *routes, struct st_h2o_req_t *req);
 void handle_livez(struct routes *routes, struct st_h2o_req_t *req);
+void handle_maintenance(struct routes *routes, struct st_h2o_req_t *req);
+void handle_maintenance_change(struct routes *routes, struct st_h2o_req_t *req);
+void handle_metrics(struct routes *routes, struct st_h2o_req_t *req);
 void handle_status(struct routes *routes, struct st_h2o_req_t *req);
 
 #endif

@@ -30,6 +30,12 @@ struct server *server_new(struct uv_loop_s *loop, const struct server_options *o
 /* Listens on a literal address. 0, or a negative uv error code. */
 CHECK_RESULT int server_listen(struct server *server, const char *host, int port);
 
+/* The same, for metrics and probes alone. */
+CHECK_RESULT int server_listen_for_metrics(struct server *server, const char *host, int port);
+
+/* Connections that are open. */
+size_t server_connections(const struct server *server);
+
 /* Serves on `count` listening TCP sockets that were handed to the process, from the descriptor `first` on. The same results. */
 CHECK_RESULT int server_take_sockets(struct server *server, int first, int count);
 

@@ -11,6 +11,7 @@
 
 #include "json.h"
 #include "output.h"
+#include "thread_table.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -95,6 +96,9 @@ bool turns_request(struct turns *turns, const json_t *id, const char *method, co
 /* Turns that occupy the worker now; kept ones do not. */
 size_t turns_active(const struct turns *turns);
 
+/* Turns that wait for the results of their calls. */
+size_t turns_parked(const struct turns *turns);
+
 /* All of which the worker still holds something. */
 size_t turns_count(const struct turns *turns);
 
@@ -109,7 +113,7 @@ void turns_drop_kept(struct turns *turns);
 CHECK_RESULT struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
                                      const struct turn_events *events, void *owner);
 
-#define TURN_DIGEST_BYTES 32
+#define TURN_DIGEST_BYTES THREAD_DIGEST_BYTES
 
 /* Within on_end of TURN_COMPLETED or TURN_CALLS: the thread is kept for the one who finds it by this digest. */
 void turn_keep(struct turn *turn, const unsigned char digest[TURN_DIGEST_BYTES]);

@@ -14,6 +14,7 @@
 #include "launch.h"
 #include "log.h"
 #include "login_watch.h"
+#include "metrics.h"
 #include "model_stub.h"
 #include "models.h"
 #include "observatory.h"
@@ -446,6 +447,21 @@ static void catch_signals(struct app *app)
 
 /* ---- start ---- */
 
+/* 0, or the exit code after a word about what `rc` of libuv means. */
+static int complain_of_listening(int rc, const char *setting, const char *host, int64_t port)
+{
+    char why[96];
+    if (rc == 0)
+        return 0;
+    uv_strerror_r(rc, why, sizeof(why));
+    fprintf(stderr, "codex-api: cannot listen on %s port %d: %s", host, (int)port, why);
+    if (rc == UV_EADDRINUSE)
+        fprintf(stderr, "; is it running already? %s sets another", setting);
+    fputs(rc == UV_EADDRINUSE && strcmp(setting, "PORT") == 0 ? ", 0 takes a free one\n" : "\n",
+          stderr);
+    return EXIT_UNAVAILABLE;
+}
+
 /* Where a service manager says, or else where the settings say. */
 static int listen_somewhere(struct app *app)
 {
@@ -463,14 +479,15 @@ static int listen_somewhere(struct app *app)
                 app->sockets, why);
         return EXIT_UNAVAILABLE;
     }
-    int rc = server_listen(app->server, c->host, (int)c->port);
-    if (rc == 0)
-        return 0;
-    uv_strerror_r(rc, why, sizeof(why));
-    fprintf(stderr, "codex-api: cannot listen on %s port %d: %s%s\n", c->host, (int)c->port, why,
-            rc == UV_EADDRINUSE ? "; is it running already? PORT sets another, 0 takes a free one"
-                                : "");
-    return EXIT_UNAVAILABLE;
+    return complain_of_listening(server_listen(app->server, c->host, (int)c->port), "PORT", c->host,
+                                 c->port);
+}
+
+static int listen_for_metrics(struct app *app)
+{
+    const struct config *c = app->config;
+    int rc = server_listen_for_metrics(app->server, c->metrics_host, (int)c->metrics_port);
+    return complain_of_listening(rc, "METRICS_PORT", c->metrics_host, c->metrics_port);
 }
 
 /* A connection takes one descriptor, and a second while a chat runs or waits on it. */
@@ -507,7 +524,10 @@ static int start_http_side(struct app *app)
         .connections_max = (size_t)c->connections_max,
     };
     app->server = server_new(&app->loop, &server);
+    app->routes.server = app->server;
     int rc = listen_somewhere(app);
+    if (rc == 0 && c->metrics_port != 0)
+        rc = listen_for_metrics(app);
     if (rc == 0)
         warn_of_few_descriptors(app);
     return rc;
@@ -596,15 +616,18 @@ static int tear_down(struct app *app)
 static int run_loop(struct app *app)
 {
     uv_loop_init(&app->loop);
+    uv_loop_configure(&app->loop, UV_METRICS_IDLE_TIME); /* for loop_lag.h */
     app->deadlines = deadlines_new(&app->loop);
     catch_signals(app);
     log_start();
+    metrics_start();
     int rc = start(app);
     if (rc == 0)
         uv_run(&app->loop, UV_RUN_DEFAULT);
     else
         close_signals(app);
     int closed = tear_down(app);
+    metrics_reset();
     log_info("app", "stopped", LOG_INT("exit_code", rc != 0 ? rc : closed));
     log_stop();
     return rc != 0 ? rc : closed;

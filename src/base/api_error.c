@@ -45,6 +45,14 @@ void api_error_place(char ret[API_ERROR_PARAM_MAX], const char *format, ...)
     va_end(args);
 }
 
+bool api_error_retryable(const struct api_error *error)
+{
+    if (error->should_retry != 0)
+        return error->should_retry > 0;
+    return error->status == 408 || error->status == 409 || error->status == 429 ||
+           error->status >= 500;
+}
+
 static void put_nullable(struct buf *out, const char *text)
 {
     if (text == NULL || *text == '\0')
@@ -63,5 +71,5 @@ void api_error_write(const struct api_error *error, struct buf *out)
     put_nullable(out, error->param);
     buf_puts(out, ",\"code\":");
     put_nullable(out, error->code);
-    buf_puts(out, "}}");
+    buf_puts(out, api_error_retryable(error) ? ",\"retryable\":true}}" : ",\"retryable\":false}}");
 }

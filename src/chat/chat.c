@@ -506,6 +506,14 @@ const struct turn_usage *chat_usage(const struct chat *c)
     return &c->usage;
 }
 
+size_t chat_tool_calls(const struct chat *c)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < c->choice_count; i++)
+        count += c->choices[i].call_count;
+    return count;
+}
+
 const char *chat_finish_reason(const struct chat *c)
 {
     return c->finish_reason;

@@ -1,6 +1,7 @@
 /* A chat completion as a client asks for it: parsed and checked against one table of fields. */
 #include "chat_request.h"
 
+#include "json_body.h"
 #include "message.h"
 #include "schema.h"
 
@@ -428,19 +429,9 @@ static bool require_messages(const struct chat_request *r, struct api_error *e)
 bool chat_request_parse(struct chat_request *ret, const char *body, size_t len, struct api_error *e)
 {
     *ret = (struct chat_request){ .choices = 1 };
-    ret->root = json_parse(body, len, NULL);
-    if (ret->root == NULL) {
-        /* The parser's own words may quote the body, so they are not passed on. */
-        api_error_bad(e, NULL, NULL, "%s",
-                      len == 0 ? "The request has no body: expected a JSON object."
-                               : "We could not parse the JSON body of your request: it must be one "
-                                 "complete JSON object in UTF-8.");
+    ret->root = json_body_parse(body, len, e);
+    if (ret->root == NULL)
         return false;
-    }
-    if (!json_is_object(ret->root)) {
-        api_error_bad(e, "invalid_type", NULL, "Invalid body: expected a JSON object.");
-        return false;
-    }
     return take_fields(ret, e) && require(ret->model, "model", e) && require_messages(ret, e) &&
            take_tools(ret, e);
 }

@@ -1,11 +1,20 @@
-/* One log line for each request that ended. */
+/* The end of each request, noted once. */
 #include "access_log.h"
 
 #include "log.h"
+#include "maintenance.h"
+#include "observatory.h"
 #include "reply.h"
 #include "reqctx.h"
+#include "request_metrics.h"
+#include "routes.h"
 
 #include <h2o.h>
+
+struct access_log {
+    h2o_logger_t super;
+    const struct routes *routes; /* borrowed */
+};
 
 /* Methods are a closed set here: the client's own word may be anything. */
 static const char *method_name(h2o_iovec_t method)
@@ -20,37 +29,79 @@ static const char *method_name(h2o_iovec_t method)
 }
 
 /* Probes that succeed come several times a second and say nothing. */
-static enum log_level level_of(const struct reqctx *rc, int status)
+static enum log_level level_of(const struct access *a)
 {
-    if (status >= 500)
+    if (a->status >= 500)
         return LOG_WARN;
-    if (rc != NULL && rc->route[0] == '/' && rc->route[1] != 'v' && status < 400)
+    if (a->rc != NULL && a->route[0] == '/' && a->route[1] != 'v' && a->status < 400)
         return LOG_DEBUG;
     return LOG_INFO;
 }
 
-static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
+static const char *text_or_none(const char *text)
 {
-    (void)self;
-    const struct reqctx *rc = reqctx_of(req);
-    LOG_AT(
-        level_of(rc, req->res.status), "http", "request",
-        LOG_ID("request_id", rc != NULL ? rc->id : NULL),
-        LOG_ID("route", rc != NULL ? rc->route : "rejected"),
-        LOG_ID("method", method_name(req->input.method)), LOG_INT("status", req->res.status),
-        LOG_ID("model", rc != NULL && rc->model[0] != '\0' ? rc->model : NULL),
-        LOG_ID("key", rc != NULL && rc->key_name[0] != '\0' ? rc->key_name : NULL),
-        LOG_INT("latency_ms", rc != NULL ? reqctx_elapsed_ms(rc) : 0),
-        LOG_INT("queue_ms", rc != NULL ? rc->queue_ms : 0),
-        LOG_INT("runs_again", rc != NULL ? rc->runs : 0),
-        LOG_INT("tokens_prompt", rc != NULL ? rc->usage.input : 0),
-        LOG_INT("tokens_response", rc != NULL ? rc->usage.output : 0),
-        LOG_INT("bytes_sent", req->bytes_sent), LOG_ID("outcome", rc != NULL ? rc->outcome : NULL),
-        LOG_ID("error_code", rc != NULL ? rc->error_code : reply_core_error_code(req->res.status)));
+    return text[0] != '\0' ? text : NULL;
 }
 
-void access_log_register(h2o_pathconf_t *path)
+static void log_rejected(const struct access *a, bool maintenance)
 {
-    h2o_logger_t *logger = h2o_create_logger(path, sizeof(*logger));
+    LOG_AT(level_of(a), "http", "request", LOG_ID("request_id", a->request_id),
+           LOG_ID("route", a->route), LOG_ID("method", a->method), LOG_INT("status", a->status),
+           LOG_INT("bytes_sent", a->bytes_sent), LOG_ID("error_code", a->error_code),
+           LOG_BOOL_IF("retryable", a->retryable != 0, a->retryable > 0),
+           LOG_BOOL_IF("maintenance_mode", maintenance, true), LOG_ID("reason", a->reason));
+}
+
+static void log_request(const struct access *a, bool maintenance)
+{
+    const struct reqctx *rc = a->rc;
+    LOG_AT(level_of(a), "http", "request", LOG_ID("request_id", a->request_id),
+           LOG_ID("route", a->route), LOG_ID("method", a->method), LOG_INT("status", a->status),
+           LOG_ID("model", text_or_none(rc->model)), LOG_ID("key", text_or_none(rc->key_name)),
+           LOG_INT("latency_ms", reqctx_elapsed_ms(rc)), LOG_INT("queue_ms", rc->queue_ms),
+           LOG_INT("runs_again", rc->runs), LOG_INT("tokens_prompt", rc->usage.input),
+           LOG_INT("tokens_response", rc->usage.output), LOG_INT("bytes_sent", a->bytes_sent),
+           LOG_ID("outcome", rc->outcome), LOG_ID("error_code", a->error_code),
+           LOG_BOOL_IF("retryable", a->retryable != 0, a->retryable > 0),
+           LOG_BOOL_IF("maintenance_mode", maintenance, true));
+}
+
+void access_note(const struct routes *routes, const struct access *a)
+{
+    bool maintenance = maintenance_enabled(routes->observatory->maintenance);
+    if (a->rc != NULL) /* one may be switched off while the refusal is on its way */
+        log_request(a, maintenance || a->rc->maintenance);
+    else
+        log_rejected(a, maintenance);
+    request_metrics_note(a);
+}
+
+static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
+{
+    const struct reqctx *rc = reqctx_of(req);
+    struct access access = {
+        .rc = rc,
+        .request_id = rc != NULL ? rc->id : NULL,
+        .route = rc != NULL ? rc->route : ACCESS_REJECTED,
+        .method = method_name(req->input.method),
+        .status = req->res.status,
+        .bytes_sent = (int64_t)req->bytes_sent,
+    };
+    if (rc != NULL) {
+        access.error_code = rc->error_code;
+        access.retryable = rc->retryable;
+    } else {
+        struct api_error error;
+        reply_core_error(req->res.status, &error);
+        access.error_code = error.code;
+        access.retryable = api_error_retryable(&error) ? 1 : -1;
+    }
+    access_note(((struct access_log *)(void *)self)->routes, &access);
+}
+
+void access_log_register(h2o_pathconf_t *path, const struct routes *routes)
+{
+    h2o_logger_t *logger = h2o_create_logger(path, sizeof(struct access_log));
     logger->log_access = on_log_access;
+    ((struct access_log *)(void *)logger)->routes = routes;
 }

@@ -6,6 +6,7 @@
  * waits for the next bytes. */
 #include "conn.h"
 
+#include "access_log.h"
 #include "api_error.h"
 #include "deadline.h"
 #include "id.h"
@@ -15,6 +16,7 @@
 #include "reply.h"
 
 #include <h2o.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/queue.h>
@@ -33,7 +35,7 @@ struct conn {
     struct head_check head; /* of the request that is awaited, read or answered */
     bool answering;         /* the request was handed to a handler, and has not ended */
     bool served;            /* one or more before */
-    bool spare;
+    enum conn_role role;
     bool listed;                 /* in `returning` */
     TAILQ_ENTRY(conn) returning; /* linked */
     struct deadline hurry;       /* of a spare one */
@@ -134,10 +136,16 @@ static void refuse(struct conn *c)
     buf_free(&answer);
     shutdown(fd, SHUT_WR);
     linger_on(c->all->options.loop, fd);
-    log_info("http", "request", LOG_ID("request_id", id), LOG_ID("route", "rejected"),
-             LOG_INT("status", error.status), LOG_INT("bytes_sent", sent > 0 ? sent : 0),
-             LOG_ID("error_code", error.code),
-             LOG_ID("reason", c->no_room ? "bodies_too_large" : head_fault_name(c->head.fault)));
+    const struct access access = {
+        .request_id = id,
+        .route = ACCESS_REJECTED,
+        .status = error.status,
+        .bytes_sent = sent > 0 ? sent : 0,
+        .error_code = error.code,
+        .retryable = api_error_retryable(&error) ? 1 : -1,
+        .reason = c->no_room ? "bodies_too_large" : head_fault_name(c->head.fault),
+    };
+    access_note(c->all->options.routes, &access);
     c->head = (struct head_check){ 0 };
     c->no_room = false;
     c->h2o_read(c->socket, h2o_socket_error_closed);
@@ -253,7 +261,7 @@ enum head_fault conn_request_fault(h2o_req_t *req)
     /* The gate has done this already. Should h2o ever slip past it, this is what keeps the promise. */
     enum head_verdict verdict =
         head_check(&c->head, c->socket->input->bytes, c->socket->input->size);
-    if (verdict != HEAD_OK || head_is_chunked(&c->head) || c->spare)
+    if (verdict != HEAD_OK || head_is_chunked(&c->head) || c->role == CONN_SPARE)
         req->http1_is_persistent = 0;
     if (verdict == HEAD_OK)
         return HEAD_FINE;
@@ -267,7 +275,7 @@ enum head_fault conn_request_fault(h2o_req_t *req)
 static void log_incomplete(const struct conn *c)
 {
     uint64_t waited_ms = deadlines_now_ms(c->all->options.deadlines) - c->since_ms;
-    uint64_t most_ms = c->spare ? CONN_SPARE_READ_MS : c->all->options.read_timeout_ms;
+    uint64_t most_ms = c->role == CONN_SPARE ? CONN_SPARE_READ_MS : c->all->options.read_timeout_ms;
     bool timeout = waited_ms >= most_ms;
     const char *stage = head_verdict(&c->head) == HEAD_OK ? "body" : "head";
     if (c->answering || (c->head.at == 0 && (c->served || !timeout)))
@@ -296,7 +304,7 @@ static void on_hurry(struct deadline *d)
     shutdown(h2o_socket_get_fd(c->socket), SHUT_RDWR);
 }
 
-void conns_add(struct conns *all, int fd, bool spare)
+void conns_add(struct conns *all, int fd, enum conn_role role)
 {
     uv_tcp_t *tcp = xmalloc(sizeof(*tcp));
     uv_tcp_init(all->options.loop, tcp);
@@ -308,13 +316,13 @@ void conns_add(struct conns *all, int fd, bool spare)
     uv_tcp_nodelay(tcp, 1); /* else a stream waits for the client's delayed acknowledgements */
     struct conn *c = xcalloc(1, sizeof(*c));
     c->all = all;
-    c->spare = spare;
+    c->role = role;
     c->since_ms = deadlines_now_ms(all->options.deadlines);
     c->socket = h2o_uv_socket_create((uv_stream_t *)tcp, free_handle);
     c->socket->on_close.cb = on_closed;
     c->socket->on_close.data = c;
     all->count++;
-    if (spare)
+    if (role == CONN_SPARE)
         deadline_set(all->options.deadlines, &c->hurry, CONN_SPARE_READ_MS, on_hurry);
     h2o_accept(all->options.accept, c->socket);
     close_gate(c);
@@ -325,10 +333,29 @@ size_t conns_count(const struct conns *all)
     return all->count;
 }
 
-bool conn_is_spare(h2o_req_t *req)
+enum conn_role conn_role(h2o_req_t *req)
 {
     const struct conn *c = conn_of(req);
-    return c != NULL && c->spare;
+    return c != NULL ? c->role : CONN_CLIENT;
+}
+
+bool conn_is_local(h2o_req_t *req)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ip4;
+        struct sockaddr_in6 ip6;
+        struct sockaddr_storage room;
+    } peer;
+    memset(&peer, 0, sizeof(peer));
+    if (req->conn->callbacks->get_peername(req->conn, &peer.any) == 0)
+        return false;
+    if (peer.any.sa_family == AF_INET)
+        return ntohl(peer.ip4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (peer.any.sa_family != AF_INET6)
+        return false;
+    const struct in6_addr *a = &peer.ip6.sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == IN_LOOPBACKNET);
 }
 
 bool conn_is_idle(h2o_req_t *req)

@@ -8,8 +8,11 @@
 #include "deadline.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 #include "reply.h"
 #include "reqctx.h"
+#include "stopwatch.h"
+#include "stream_meter.h"
 #include "watch.h"
 #include "worker.h"
 
@@ -42,6 +45,7 @@ struct exchange {
     bool ends;           /* nothing comes after it */
     struct deadline keepalive;
     struct deadline stall;
+    struct stream_meter meter;
     bool stream;
     bool started;  /* the head is on its way: the status can change no more */
     bool inflight; /* h2o has a write of ours */
@@ -82,6 +86,7 @@ static void release(struct exchange *x)
         return;
     x->all = NULL;
     x->done = true;
+    stream_meter_end(&x->meter, x->rc->model, x->rc->outcome, x->rc->error_code);
     LIST_REMOVE(x, link);
     all->count--;
     deadline_clear(all->options.deadlines, &x->keepalive);
@@ -117,6 +122,7 @@ static void give_up(struct exchange *x)
         x->req->res.status = 499;
         x->req->res.reason = "Client Closed Request";
         h2o_start_response(x->req, &x->super);
+        x->rc->first_byte_ns = 0; /* for nobody */
     }
     h2o_send(x->req, NULL, 0, H2O_SEND_STATE_ERROR);
 }
@@ -184,8 +190,9 @@ static void note_result(struct exchange *x)
     const struct api_error *error = chat_error(x->chat);
     const char *finish = chat_finish_reason(x->chat);
     x->rc->usage = *chat_usage(x->chat);
+    x->rc->tool_calls = (unsigned)chat_tool_calls(x->chat);
     x->rc->outcome = error->status != 0 ? "error" : finish;
-    x->rc->error_code = error->code;
+    reqctx_note_error(x->rc, error);
 }
 
 static void answer_error(struct exchange *x)
@@ -204,6 +211,12 @@ static void arm_keepalive(struct exchange *x)
     const struct exchange_options *o = &x->all->options;
     if (x->stream && o->keepalive_ms != 0)
         deadline_set(o->deadlines, &x->keepalive, o->keepalive_ms, on_keepalive);
+}
+
+/* What was done since the stopwatch was started was done for this one. */
+static void note_work(struct exchange *x)
+{
+    x->rc->busy_ns += stopwatch_lap_ns();
 }
 
 /* More to send, or the end. */
@@ -241,6 +254,9 @@ static void flush(struct exchange *x)
     if (!x->started)
         start_response(x);
     h2o_iovec_t piece = next_piece(x);
+    if (x->stream)
+        stream_meter_write(&x->meter, x->rc->started_ns, x->rc->model);
+    note_work(x);
     bool last = x->ends && x->handed == x->sending.len;
     x->inflight = true;
     deadline_set(x->all->options.deadlines, &x->stall, x->all->options.write_stall_ms, on_stall);
@@ -259,6 +275,7 @@ static void on_proceed(h2o_generator_t *self, h2o_req_t *req)
 {
     (void)req;
     struct exchange *x = (struct exchange *)(void *)self;
+    stopwatch_start();
     x->inflight = false;
     deadline_clear(x->all->options.deadlines, &x->stall);
     if (x->abandoned)
@@ -279,6 +296,7 @@ static void run_again(struct exchange *x)
 {
     log_info("http", "run_again", LOG_ID("request_id", x->rc->id));
     x->rc->runs++;
+    metric_count(M_RUNS_AGAIN, 1);
     deadline_clear(x->all->options.deadlines, &x->keepalive);
     admission_return(&x->ticket);
 }
@@ -290,6 +308,7 @@ static void on_chat_output(void *ctx)
         run_again(x);
         return;
     }
+    note_work(x); /* before others are let in, who take their own time */
     if (chat_state(x->chat) >= CHAT_ENDED)
         admission_leave(&x->ticket); /* however long the client takes to read the rest */
     if (x->inflight && x->stream && !x->done &&
@@ -305,7 +324,7 @@ static void on_chat_output(void *ctx)
 static void refuse(struct exchange *x, const struct api_error *error)
 {
     x->done = true;
-    x->rc->error_code = error->code;
+    reqctx_note_error(x->rc, error);
     admission_leave(&x->ticket);
     reply_error(x->req, error);
 }
@@ -363,19 +382,30 @@ static bool refused_as_congested(struct exchange *x)
     return true;
 }
 
-static void begin(struct exchange *x)
+/* It has waited for its turn, or for the end of its patience. */
+static void note_wait(struct exchange *x)
 {
     x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    metric_observe(M_QUEUE_WAIT, (double)x->rc->queue_ms);
+}
+
+static void begin(struct exchange *x)
+{
+    note_wait(x);
     if (refused_as_congested(x))
         return;
-    if (chat_begin(x->chat, worker_turns(x->all->options.worker)))
-        arm_keepalive(x);
-    else
+    if (!chat_begin(x->chat, worker_turns(x->all->options.worker))) {
         refuse_no_worker(x);
+        return;
+    }
+    x->rc->admitted = true;
+    arm_keepalive(x);
+    note_work(x);
 }
 
 static void on_admitted(struct ticket *ticket)
 {
+    stopwatch_start();
     begin(ticket_owner(ticket, struct exchange, ticket));
 }
 
@@ -384,7 +414,7 @@ static void on_expired(struct ticket *ticket)
 {
     struct exchange *x = ticket_owner(ticket, struct exchange, ticket);
     struct api_error error;
-    x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    note_wait(x);
     api_error_set(&error, 503, "server_error", "queue_timeout", NULL,
                   "No turn became free in the time that a request may wait for one.");
     error.retry_after_s = admission_retry_after_s(x->all->options.admission);
@@ -395,7 +425,7 @@ static void on_displaced(struct ticket *ticket)
 {
     struct exchange *x = ticket_owner(ticket, struct exchange, ticket);
     struct api_error error;
-    x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
+    note_wait(x);
     no_room(x, &error);
     chat_abort(x->chat, &error);
 }
@@ -438,6 +468,7 @@ void exchange_run(struct exchanges *all, h2o_req_t *req, const struct chat_optio
     }
     if (refused_as_congested(x))
         return;
+    note_work(x);
     switch (admission_enter(all->options.admission, &x->ticket)) {
     case ADMISSION_RUNS:
         begin(x);

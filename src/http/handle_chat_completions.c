@@ -6,6 +6,7 @@
 #include "conversation.h"
 #include "exchange.h"
 #include "keyring.h"
+#include "media.h"
 #include "message.h"
 #include "models.h"
 #include "plan.h"
@@ -19,14 +20,6 @@
 
 #define FINGERPRINT_MAX 96
 #define LEFTOVERS_MAX 64 /* turns whose client has left, beside those that run */
-
-static bool is_json(h2o_iovec_t type)
-{
-    static const char json[] = "application/json";
-    size_t len = sizeof(json) - 1;
-    return type.len >= len && h2o_lcstris(type.base, len, json, len) &&
-           (type.len == len || type.base[len] == ';' || type.base[len] == ' ');
-}
 
 static void add_number(h2o_req_t *req, const char *header, int64_t value)
 {
@@ -54,19 +47,6 @@ static bool check_rate(const struct routes *routes, h2o_req_t *req, const struct
                   "Rate limit reached for requests of this API key.");
     error->retry_after_s = (rate.retry_ms + 999) / 1000;
     return false;
-}
-
-/* Clients that name no type mean JSON. */
-static bool check_media(h2o_req_t *req, struct api_error *error)
-{
-    ssize_t type = h2o_find_header(&req->headers, H2O_TOKEN_CONTENT_TYPE, -1);
-    ssize_t encoding = h2o_find_header(&req->headers, H2O_TOKEN_CONTENT_ENCODING, -1);
-    bool ok = (type == -1 || is_json(req->headers.entries[type].value)) && encoding == -1;
-    if (!ok)
-        api_error_set(error, 415, "invalid_request_error", "unsupported_content_type", NULL,
-                      "The body must be JSON: send 'Content-Type: application/json' and no content "
-                      "encoding.");
-    return ok;
 }
 
 static bool check_ready(const struct routes *routes, struct api_error *error)
@@ -148,6 +128,23 @@ static void add_names(h2o_req_t *req, const char *header, struct buf *names)
         reply_header(req, header, buf_str(names));
 }
 
+static void note_request(struct reqctx *rc, const struct chat_request *request)
+{
+    rc->stream = request->stream;
+    rc->messages = (unsigned)json_array_size(request->messages);
+    rc->tools_offered = (unsigned)(json_array_size(json_object_get(request->root, "tools")) +
+                                   json_array_size(json_object_get(request->root, "functions")));
+}
+
+static bool parse(struct reqctx *rc, h2o_req_t *req, struct chat_request *ret,
+                  struct api_error *error)
+{
+    if (!chat_request_parse(ret, req->entity.base, req->entity.len, error))
+        return false;
+    note_request(rc, ret);
+    return true;
+}
+
 static void run(struct routes *routes, h2o_req_t *req, struct reqctx *rc,
                 struct chat_request *request, const struct plan_options *plan_options)
 {
@@ -178,14 +175,13 @@ void handle_chat_completions(struct routes *routes, h2o_req_t *req)
     struct api_error error;
     struct chat_request request = { .root = NULL };
     struct plan_options plan = { .summary = config_summary_name(routes->config) };
-    bool ok = check_rate(routes, req, rc, &error) && check_media(req, &error) &&
-              chat_request_parse(&request, req->entity.base, req->entity.len, &error) &&
-              check_ready(routes, &error) && check_model(routes, &request, &plan, &error) &&
-              check_leftovers(routes, &error);
+    bool ok = check_rate(routes, req, rc, &error) && media_check(req, &error) &&
+              parse(rc, req, &request, &error) && check_ready(routes, &error) &&
+              check_model(routes, &request, &plan, &error) && check_leftovers(routes, &error);
     if (ok) {
         run(routes, req, rc, &request, &plan);
     } else {
-        rc->error_code = error.code;
+        reqctx_note_error(rc, &error);
         reply_error(req, &error);
     }
     chat_request_free(&request);

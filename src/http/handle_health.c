@@ -1,5 +1,7 @@
 /* Health for probes: cheap, from the supervisor's state alone. */
 #include "admission.h"
+#include "maintenance.h"
+#include "observatory.h"
 #include "reply.h"
 #include "routes.h"
 #include "worker.h"
@@ -26,6 +28,10 @@ static json_t *describe(const struct routes *routes, bool ready)
     json_object_set_new(body, "requests_waiting",
                         json_integer((json_int_t)admission_waiting(routes->admission)));
     json_object_set_new(body, "codex_version", json_string(worker_codex_version(routes->worker)));
+    /* Says nothing about readiness: a balancer that took us out would answer with an error of its own. */
+    const struct maintenance *m = routes->observatory->maintenance;
+    json_object_set_new(body, "maintenance", json_boolean(maintenance_enabled(m)));
+    json_object_set_new(body, "maintenance_mode", maintenance_describe(m));
     return body;
 }
 

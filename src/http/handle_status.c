@@ -3,6 +3,8 @@
 #include "clock.h"
 #include "config.h"
 #include "exchange.h"
+#include "maintenance.h"
+#include "observatory.h"
 #include "reply.h"
 #include "routes.h"
 #include "worker.h"
@@ -12,6 +14,8 @@ static const char *why_not_ready(const struct routes *routes, const struct super
 {
     if (routes->draining)
         return "shutting down";
+    if (maintenance_enabled(routes->observatory->maintenance))
+        return "in maintenance: an operator has switched it on";
     if (worker_source(routes->worker) == LAUNCH_NONE)
         return "no login at the upstream: an operator must log in";
     if (worker_ready(routes->worker))
@@ -69,10 +73,11 @@ void handle_status(struct routes *routes, struct st_h2o_req_t *req)
         "turns_max", (json_int_t)c->max_concurrency, "requests_waiting",
         (json_int_t)admission_waiting(routes->admission), "waiting_max", (json_int_t)c->queue_max);
     json_t *body =
-        json_pack("{s:s, s:b, s:s?, s:s, s:b, s:I, s:o, s:o}", "version", CODEX_API_VERSION,
+        json_pack("{s:s, s:b, s:s?, s:s, s:b, s:o, s:I, s:o, s:o}", "version", CODEX_API_VERSION,
                   "ready", why == NULL, "why_not", why, "now", now, "draining", routes->draining,
-                  "requests", (json_int_t)exchanges_count(routes->exchanges), "queue", queue,
-                  "worker", describe_worker(routes, &s));
+                  "maintenance", maintenance_describe(routes->observatory->maintenance), "requests",
+                  (json_int_t)exchanges_count(routes->exchanges), "queue", queue, "worker",
+                  describe_worker(routes, &s));
     reply_header(req, "cache-control", "no-store");
     reply_json(req, 200, body);
 }

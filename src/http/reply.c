@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#define JSON_TYPE "application/json"
+
 static const char *reason_of(int status)
 {
     static const struct {
@@ -50,14 +52,14 @@ void reply_header(h2o_req_t *req, const char *name, const char *value)
 }
 
 /* A body of known length, so that the connection lives on whatever the status. The answer to HEAD is its head alone. */
-static void send_body(h2o_req_t *req, int status, struct buf *body)
+static void send_body(h2o_req_t *req, int status, const char *type, struct buf *body)
 {
     h2o_iovec_t copy = h2o_strdup(&req->pool, body->data, body->len);
     buf_free(body);
     req->res.status = status;
     req->res.reason = reason_of(status);
     req->res.content_length = copy.len;
-    reply_header(req, "content-type", "application/json");
+    reply_header(req, "content-type", type);
     if (h2o_memis(req->input.method.base, req->input.method.len, H2O_STRLIT("HEAD")))
         copy.len = 0;
     h2o_send_inline(req, copy.base, copy.len);
@@ -68,7 +70,12 @@ void reply_json(h2o_req_t *req, int status, json_t *value)
     struct buf body = BUF_INIT;
     json_write(&body, value);
     json_decref(value);
-    send_body(req, status, &body);
+    send_body(req, status, JSON_TYPE, &body);
+}
+
+void reply_text(h2o_req_t *req, const char *type, struct buf *body)
+{
+    send_body(req, 200, type, body);
 }
 
 void reply_empty(h2o_req_t *req)
@@ -92,7 +99,7 @@ void reply_error(h2o_req_t *req, const struct api_error *error)
         reply_header(req, "x-should-retry", error->should_retry > 0 ? "true" : "false");
     if (error->status == 401)
         reply_header(req, "www-authenticate", "Bearer");
-    send_body(req, error->status, &body);
+    send_body(req, error->status, JSON_TYPE, &body);
 }
 
 void reply_write_raw(struct buf *out, const struct api_error *error, const char *request_id)
@@ -134,7 +141,7 @@ static void wrapper_do_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bu
     h2o_ostream_send_next(self, req, &w->body, 1, state);
 }
 
-static void describe(int status, struct api_error *ret)
+void reply_core_error(int status, struct api_error *ret)
 {
     switch (status) {
     case 413:
@@ -152,13 +159,6 @@ static void describe(int status, struct api_error *ret)
     }
 }
 
-const char *reply_core_error_code(int status)
-{
-    struct api_error error;
-    describe(status, &error);
-    return error.code;
-}
-
 /* h2o's own errors are one final send of plain text: its length and type are changed before the head goes out, and the text
  * when it comes. */
 static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
@@ -166,7 +166,7 @@ static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t *
     struct api_error error;
     struct buf body = BUF_INIT;
     char id[ID_SIZE];
-    describe(req->res.status, &error);
+    reply_core_error(req->res.status, &error);
     api_error_write(&error, &body);
     id_make(id, "req_");
     h2o_ostream_t *stream = h2o_add_ostream(req, sizeof(struct wrapper), slot);

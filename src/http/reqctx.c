@@ -1,6 +1,8 @@
 /* What the program knows of one HTTP request beside what h2o knows. */
 #include "reqctx.h"
 
+#include "api_error.h"
+
 #include <h2o.h>
 #include <stdio.h>
 #include <uv.h>
@@ -16,6 +18,7 @@ static void on_setup_ostream(h2o_req_prefilter_t *self, h2o_req_t *req, h2o_ostr
     struct reqctx *rc = &((struct prefilter *)(void *)self)->rc;
     h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("x-request-id"), 0, NULL,
                           rc->id, strlen(rc->id));
+    rc->first_byte_ns = uv_hrtime();
     char *elapsed = h2o_mem_alloc_pool(&req->pool, 24);
     int len = snprintf(elapsed, 24, "%lld", (long long)reqctx_elapsed_ms(rc));
     h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("openai-processing-ms"), 0,
@@ -39,6 +42,13 @@ struct reqctx *reqctx_of(h2o_req_t *req)
         if (p->on_setup_ostream == on_setup_ostream)
             return &((struct prefilter *)(void *)p)->rc;
     return NULL;
+}
+
+void reqctx_note_error(struct reqctx *rc, const struct api_error *error)
+{
+    rc->error_code = error->code;
+    if (error->status != 0)
+        rc->retryable = api_error_retryable(error) ? 1 : -1;
 }
 
 int64_t reqctx_elapsed_ms(const struct reqctx *rc)

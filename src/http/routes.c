@@ -7,16 +7,23 @@
 #include "cors.h"
 #include "keyring.h"
 #include "log.h"
+#include "maintenance.h"
+#include "observatory.h"
 #include "reply.h"
 #include "reqctx.h"
+#include "stopwatch.h"
 
+#include <assert.h>
 #include <h2o.h>
 #include <stdio.h>
+
+#define METHODS_SIZE 32 /* of a list in a header */
 
 enum access {
     ACCESS_ANY,
     ACCESS_CLIENT, /* with a client's key */
-    ACCESS_ADMIN   /* with the admin key */
+    ACCESS_ADMIN,  /* with the admin key */
+    ACCESS_METRICS /* as METRICS_ACCESS says */
 };
 
 struct route {
@@ -28,6 +35,7 @@ struct route {
     void (*handle)(struct routes *routes, h2o_req_t *req);
 };
 
+/* A path that takes several methods has a row for each. */
 static const struct route table[] = {
     { "POST", "/v1/chat/completions", false, ACCESS_CLIENT, "/v1/chat/completions",
       handle_chat_completions },
@@ -38,8 +46,13 @@ static const struct route table[] = {
     { "GET", "/livez", false, ACCESS_ANY, "/livez", handle_livez },
     { "GET", "/health", false, ACCESS_ANY, "/healthz", handle_readyz },
     { "GET", "/health/ready", false, ACCESS_ANY, "/readyz", handle_readyz },
+    { "GET", "/metrics", false, ACCESS_METRICS, "/metrics", handle_metrics },
     { "GET", "/status.json", false, ACCESS_ANY, "/status.json", handle_status },
     { "GET", "/health/live", false, ACCESS_ANY, "/livez", handle_livez },
+    { "GET", "/internal/maintenance", false, ACCESS_ADMIN, "/internal/maintenance",
+      handle_maintenance },
+    { "POST", "/internal/maintenance", false, ACCESS_ADMIN, "/internal/maintenance",
+      handle_maintenance_change },
 };
 
 static bool path_matches(const struct route *route, h2o_iovec_t path)
@@ -61,19 +74,20 @@ static bool method_matches(const struct route *route, h2o_iovec_t method)
 /* The route of a path, whatever the method; `*ret_exact` when the method fits too. */
 static const struct route *find(h2o_req_t *req, bool *ret_exact)
 {
+    const struct route *found = NULL;
     *ret_exact = false;
-    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]) && !*ret_exact; i++) {
         if (path_matches(&table[i], req->path_normalized)) {
-            *ret_exact = method_matches(&table[i], req->method);
-            return &table[i];
+            found = &table[i];
+            *ret_exact = method_matches(found, req->method);
         }
     }
-    return NULL;
+    return found;
 }
 
 static void fail(h2o_req_t *req, struct reqctx *rc, const struct api_error *error)
 {
-    rc->error_code = error->code;
+    reqctx_note_error(rc, error);
     reply_error(req, error);
 }
 
@@ -103,11 +117,36 @@ static bool guard_path(h2o_req_t *req, struct reqctx *rc, const struct route *ro
     return false;
 }
 
+/* Also what we do not serve: nobody is to learn meanwhile that a path is not there. */
+static bool is_for_clients(h2o_req_t *req, const struct route *route)
+{
+    static const char api[] = "/v1/";
+    const h2o_iovec_t path = req->path_normalized;
+    if (route != NULL)
+        return route->access == ACCESS_CLIENT;
+    return conn_role(req) != CONN_METRICS && path.len >= sizeof(api) - 1 &&
+           memcmp(path.base, api, sizeof(api) - 1) == 0;
+}
+
+/* Before the key is looked at: whoever asks is told the same. */
+static bool guard_maintenance(const struct routes *routes, h2o_req_t *req, struct reqctx *rc,
+                              const struct route *route)
+{
+    struct api_error error;
+    const struct maintenance *m = routes->observatory->maintenance;
+    if (!maintenance_enabled(m) || !is_for_clients(req, route))
+        return true;
+    maintenance_refusal(m, &error);
+    rc->maintenance = true;
+    fail(req, rc, &error);
+    return false;
+}
+
 /* A connection beyond the cap is there for probes. */
 static bool guard_room(h2o_req_t *req, struct reqctx *rc, const struct route *route)
 {
     struct api_error error;
-    if (route->access != ACCESS_CLIENT || !conn_is_spare(req))
+    if (route->access != ACCESS_CLIENT || conn_role(req) != CONN_SPARE)
         return true;
     api_error_set(&error, 503, "server_error", "server_overloaded", NULL,
                   "Too many connections are open; please try again.");
@@ -116,27 +155,40 @@ static bool guard_room(h2o_req_t *req, struct reqctx *rc, const struct route *ro
     return false;
 }
 
-static const char *allowed_methods(const struct route *route)
+/* Of all rows of the path. */
+static void allowed_methods(const struct route *route, char ret[METHODS_SIZE])
 {
-    return strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method;
+    size_t len = 0;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        const char *method = table[i].method;
+        if (strcmp(table[i].path, route->path) != 0)
+            continue;
+        int added = snprintf(ret + len, METHODS_SIZE - len, "%s%s", len != 0 ? ", " : "",
+                             strcmp(method, "GET") == 0 ? "GET, HEAD" : method);
+        len += (size_t)added;
+        assert(len < METHODS_SIZE); /* the table is ours */
+    }
 }
 
 /* A browser asks before it sends: answered here, for it sends no key with that. */
 static bool guard_origin(const struct routes *routes, h2o_req_t *req, const struct route *route)
 {
+    char methods[METHODS_SIZE];
     bool allowed = cors_allow(req, routes->config->cors_origins);
     if (!allowed || route == NULL || route->access != ACCESS_CLIENT || !cors_is_preflight(req))
         return true;
-    cors_answer_preflight(req, allowed_methods(route));
+    allowed_methods(route, methods);
+    cors_answer_preflight(req, methods);
     return false;
 }
 
 static bool guard_method(h2o_req_t *req, struct reqctx *rc, const struct route *route, bool exact)
 {
+    char allow[METHODS_SIZE];
     struct api_error error;
     if (exact)
         return true;
-    const char *allow = allowed_methods(route);
+    allowed_methods(route, allow);
     reply_header(req, "allow", allow);
     api_error_set(&error, 405, "invalid_request_error", "method_not_supported", NULL,
                   "Not allowed: this path takes only %s requests.", allow);
@@ -159,12 +211,30 @@ static h2o_iovec_t bearer_token(h2o_req_t *req)
     return h2o_iovec_init(value.base + len, value.len - len);
 }
 
+/* Whether there is such a path for who has come in there. */
+static bool is_served(const struct routes *routes, h2o_req_t *req, const struct route *route)
+{
+    if (route->access == ACCESS_METRICS && routes->config->metrics_access == METRICS_OFF)
+        return false;
+    return conn_role(req) != CONN_METRICS || route->access == ACCESS_ANY ||
+           route->access == ACCESS_METRICS;
+}
+
+/* Metrics are open to who could as well look into /proc, and on a listener of their own. */
+static bool metrics_are_open(const struct routes *routes, h2o_req_t *req)
+{
+    return conn_role(req) == CONN_METRICS ||
+           (routes->config->metrics_access == METRICS_AUTO && conn_is_local(req));
+}
+
 /* Whether the token opens the route. Notes whose it is. */
 static bool token_opens(const struct routes *routes, h2o_iovec_t token, struct reqctx *rc,
                         const struct route *route)
 {
+    if (route->access != ACCESS_CLIENT && keyring_is_admin(routes->keyring, token.base, token.len))
+        return true;
     if (route->access == ACCESS_ADMIN)
-        return keyring_is_admin(routes->keyring, token.base, token.len);
+        return false;
     const char *name = keyring_find(routes->keyring, token.base, token.len);
     if (name != NULL)
         snprintf(rc->key_name, sizeof(rc->key_name), "%s", name);
@@ -175,7 +245,8 @@ static bool guard_key(const struct routes *routes, h2o_req_t *req, struct reqctx
                       const struct route *route)
 {
     struct api_error error;
-    if (route->access == ACCESS_ANY)
+    if (route->access == ACCESS_ANY ||
+        (route->access == ACCESS_METRICS && metrics_are_open(routes, req)))
         return true;
     const char *kind = route->access == ACCESS_ADMIN ? "admin" : "API";
     h2o_iovec_t token = bearer_token(req);
@@ -195,15 +266,20 @@ static bool guard_key(const struct routes *routes, h2o_req_t *req, struct reqctx
 
 void routes_dispatch(struct routes *routes, h2o_req_t *req)
 {
+    stopwatch_start();
     struct reqctx *rc = reqctx_attach(req);
     bool exact = false;
     const struct route *route = find(req, &exact);
+    if (route != NULL && !is_served(routes, req, route))
+        route = NULL;
     if (route != NULL)
         rc->route = route->name;
+    rc->bytes_in = req->entity.len;
     log_debug("http", "ingress", LOG_ID("request_id", rc->id), LOG_ID("route", rc->route),
               LOG_INT("bytes", req->entity.len));
     if (guard_origin(routes, req, route) && guard_connect(req, rc, route) &&
-        guard_path(req, rc, route) && guard_room(req, rc, route) &&
-        guard_method(req, rc, route, exact) && guard_key(routes, req, rc, route))
+        guard_maintenance(routes, req, rc, route) && guard_path(req, rc, route) &&
+        guard_room(req, rc, route) && guard_method(req, rc, route, exact) &&
+        guard_key(routes, req, rc, route))
         route->handle(routes, req);
 }

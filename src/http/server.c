@@ -29,6 +29,7 @@ struct server {
     h2o_context_t context;
     h2o_accept_ctx_t accept;
     struct listener *listener; /* owned */
+    struct listener *metrics;  /* owned; listens to nothing unless it is told to */
     struct conns *conns;       /* owned */
     struct deadline drain_deadline;
     bool draining;
@@ -68,7 +69,14 @@ static enum listener_room find_room(void *ctx)
 static void on_socket(void *ctx, int fd, bool spare)
 {
     struct server *server = ctx;
-    conns_add(server->conns, fd, spare);
+    conns_add(server->conns, fd, spare ? CONN_SPARE : CONN_CLIENT);
+}
+
+static void on_metrics_socket(void *ctx, int fd, bool spare)
+{
+    (void)spare;
+    struct server *server = ctx;
+    conns_add(server->conns, fd, CONN_METRICS);
 }
 
 /* ---- configuration of h2o ---- */
@@ -107,7 +115,8 @@ static void refuse_head(h2o_req_t *req, enum head_fault fault)
     struct api_error error;
     struct reqctx *rc = reqctx_attach(req);
     conn_describe_fault(fault, &error);
-    rc->route = "rejected";
+    rc->route = ACCESS_REJECTED;
+    reqctx_note_error(rc, &error);
     rc->error_code = head_fault_name(fault);
     linger_start(req);
     reply_error(req, &error);
@@ -143,14 +152,14 @@ static void configure(struct server *server)
         h2o_config_register_host(config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
     h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
     path->error_log.emit_request_errors = 0; /* would be raw text on stderr */
-    access_log_register(path);
+    access_log_register(path, server->options.routes);
     conns_register(path);
     struct handler *handler =
         (struct handler *)(void *)h2o_create_handler(path, sizeof(struct handler));
     handler->super.on_req = on_request;
     handler->server = server;
     host->fallback_path.error_log.emit_request_errors = 0;
-    access_log_register(&host->fallback_path);
+    access_log_register(&host->fallback_path, server->options.routes);
     conns_register(&host->fallback_path);
     reply_wrap_core_errors(&host->fallback_path, server->options.routes->config);
 }
@@ -171,11 +180,12 @@ struct server *server_new(uv_loop_t *loop, const struct server_options *options)
         .read_timeout_ms = options->read_timeout_ms,
         .body_max_bytes = options->body_max_bytes,
         .bodies_max_bytes = options->bodies_max_bytes,
+        .routes = options->routes,
         .on_closed = on_connection_closed,
         .ctx = server,
     };
     server->conns = conns_new(&conns);
-    const struct listener_options listener = {
+    struct listener_options listener = {
         .loop = loop,
         .deadlines = options->deadlines,
         .room = find_room,
@@ -183,6 +193,8 @@ struct server *server_new(uv_loop_t *loop, const struct server_options *options)
         .ctx = server,
     };
     server->listener = listener_new(&listener);
+    listener.on_socket = on_metrics_socket;
+    server->metrics = listener_new(&listener);
     return server;
 }
 
@@ -193,7 +205,7 @@ static int parse_address(const char *host, int port, struct sockaddr_storage *re
     return uv_ip6_addr(host, port, (struct sockaddr_in6 *)(void *)ret);
 }
 
-int server_listen(struct server *server, const char *host, int port)
+static int listen_on(struct listener *listener, const char *host, int port)
 {
     struct sockaddr_storage address;
     int rc = parse_address(host, port, &address);
@@ -201,7 +213,22 @@ int server_listen(struct server *server, const char *host, int port)
         return rc;
     size_t len =
         address.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-    return listener_bind(server->listener, (struct sockaddr *)&address, len);
+    return listener_bind(listener, (struct sockaddr *)&address, len);
+}
+
+int server_listen(struct server *server, const char *host, int port)
+{
+    return listen_on(server->listener, host, port);
+}
+
+int server_listen_for_metrics(struct server *server, const char *host, int port)
+{
+    return listen_on(server->metrics, host, port);
+}
+
+size_t server_connections(const struct server *server)
+{
+    return conns_count(server->conns);
 }
 
 int server_take_sockets(struct server *server, int first, int count)
@@ -278,6 +305,7 @@ void server_drain(struct server *server, uint64_t drain_ms, void (*on_drained)(v
     log_info("http", "draining", LOG_INT("connections", conns_count(server->conns)),
              LOG_INT("drain_ms", drain_ms));
     listener_stop(server->listener);
+    listener_stop(server->metrics);
     h2o_context_request_shutdown(&server->context);
     server->drain_until_ms = deadlines_now_ms(server->options.deadlines) + drain_ms;
     each_request(server, cut_idle);
@@ -289,6 +317,7 @@ void server_free(struct server *server)
     if (server == NULL)
         return;
     listener_free(server->listener);
+    listener_free(server->metrics);
     deadline_clear(server->options.deadlines, &server->drain_deadline);
     conns_free(server->conns);
     h2o_context_dispose(&server->context);

@@ -10,15 +10,12 @@
 #include <string.h>
 
 #define BUCKETS_MAX 10
-#define OTHER "other"
-
-enum kind { COUNTER, GAUGE, HISTOGRAM };
 
 struct family {
     const char *name;    /* without _total */
     const char *seconds; /* of a histogram in milliseconds: its twin in seconds; NULL: none */
-    enum kind kind;
-    size_t series_max;    /* the last one may be the one for the rest */
+    enum metric_kind kind;
+    size_t series_max;    /* with labels: the last place is kept for the one that takes the rest */
     const double *bounds; /* of a histogram, ascending, ended by 0 */
     const char *labels[METRIC_LABELS_MAX + 1];
     const char *help;
@@ -40,7 +37,7 @@ static const double request_ms[] = { 5, 50, 250, 1000, 5000, 30000, 600000, 0 };
 static const double gap_ms[] = { 5, 50, 500, 5000, 60000, 0 };
 static const double overhead_us[] = { 50, 200, 1000, 5000, 20000, 0 };
 static const double start_ms[] = { 100, 500, 2000, 10000, 0 };
-static const double lag_ms[] = { 1, 5, 20, 100, 0 };
+static const double lag_ms[] = { 0.5, 1, 5, 25, 100, 0 };
 
 #define LABELS(...)                                                                                \
     {                                                                                              \
@@ -52,116 +49,127 @@ static const double lag_ms[] = { 1, 5, 20, 100, 0 };
     }
 
 static const struct family families[METRIC_COUNT] = {
-    [M_BUILD_INFO] = { "codex_build_info", NULL, GAUGE, 1, NULL, LABELS("version", "codex_version"),
+    [M_BUILD_INFO] = { "codex_build_info", NULL, METRIC_GAUGE, 1, NULL,
+                       LABELS("version", "codex_version"),
                        "1, with the versions of codex-api and of the worker." },
-    [M_HTTP_REQUESTS] = { "codex_http_requests", NULL, COUNTER, 36, NULL,
+    [M_HTTP_REQUESTS] = { "codex_http_requests", NULL, METRIC_COUNTER, 36, NULL,
                           LABELS("route", "method", "status_family", "model"),
                           "Requests that have ended." },
-    [M_HTTP_LATENCY] = { "codex_http_latency_ms", "codex_http_latency_seconds", HISTOGRAM, 6,
+    [M_HTTP_LATENCY] = { "codex_http_latency_ms", "codex_http_latency_seconds", METRIC_HISTOGRAM, 6,
                          request_ms, LABELS("route", "method", "status_family", "model"),
                          "From a whole request to its last byte, of the routes under /v1." },
-    [M_HTTP_ERRORS] = { "codex_http_errors", NULL, COUNTER, 20, NULL, LABELS("route", "code"),
+    [M_HTTP_ERRORS] = { "codex_http_errors", NULL, METRIC_COUNTER, 20, NULL,
+                        LABELS("route", "code"),
                         "Requests that ended with an error, by its code." },
-    [M_STREAM_TTFB] = { "codex_stream_ttfb_ms", NULL, HISTOGRAM, 3, request_ms, LABELS("model"),
-                        "From a whole request to the first byte of its stream." },
-    [M_STREAM_DURATION] = { "codex_stream_duration_ms", NULL, HISTOGRAM, 3, request_ms,
+    [M_STREAM_TTFB] = { "codex_stream_ttfb_ms", NULL, METRIC_HISTOGRAM, 3, request_ms,
+                        LABELS("model"), "From a whole request to the first byte of its stream." },
+    [M_STREAM_DURATION] = { "codex_stream_duration_ms", NULL, METRIC_HISTOGRAM, 3, request_ms,
                             LABELS("model"), "From the first byte of a stream to its last." },
-    [M_STREAM_GAP] = { "codex_stream_gap_ms", NULL, HISTOGRAM, 1, gap_ms, BARE,
+    [M_STREAM_GAP] = { "codex_stream_gap_ms", NULL, METRIC_HISTOGRAM, 1, gap_ms, BARE,
                        "Between two writes of a stream." },
-    [M_STREAM_END] = { "codex_stream_end", NULL, COUNTER, 7, NULL, LABELS("outcome"),
+    [M_STREAM_END] = { "codex_stream_end", NULL, METRIC_COUNTER, 7, NULL, LABELS("outcome"),
                        "Streams that have ended, by how." },
-    [M_STREAMS_ACTIVE] = { "codex_streams_active", NULL, GAUGE, 1, NULL, BARE,
+    [M_STREAMS_ACTIVE] = { "codex_streams_active", NULL, METRIC_GAUGE, 1, NULL, BARE,
                            "Streams that run." },
-    [M_QUEUE_DEPTH] = { "codex_queue_depth", NULL, GAUGE, 1, NULL, BARE,
+    [M_QUEUE_DEPTH] = { "codex_queue_depth", NULL, METRIC_GAUGE, 1, NULL, BARE,
                         "Requests that wait for a turn." },
-    [M_QUEUE_WAIT] = { "codex_queue_wait_ms", NULL, HISTOGRAM, 1, gap_ms, BARE,
+    [M_QUEUE_WAIT] = { "codex_queue_wait_ms", NULL, METRIC_HISTOGRAM, 1, gap_ms, BARE,
                        "How long requests waited for a turn." },
-    [M_CONNECTIONS] = { "codex_connections", NULL, GAUGE, 1, NULL, BARE,
+    [M_CONNECTIONS] = { "codex_connections", NULL, METRIC_GAUGE, 1, NULL, BARE,
                         "Connections of clients." },
-    [M_PROXY_OVERHEAD] = { "codex_proxy_overhead_us", NULL, HISTOGRAM, 2, overhead_us,
+    [M_PROXY_OVERHEAD] = { "codex_proxy_overhead_us", NULL, METRIC_HISTOGRAM, 2, overhead_us,
                            LABELS("route"),
-                           "Time of a request that was not spent waiting for the "
-                           "worker, the queue or the client." },
-    [M_TOKENS] = { "codex_tokens", NULL, COUNTER, 16, NULL, LABELS("model", "type"),
+                           "Time that codex-api worked on a request of the API, all waiting left "
+                           "out." },
+    [M_TOKENS] = { "codex_tokens", NULL, METRIC_COUNTER, 16, NULL, LABELS("model", "type"),
                    "Tokens as the upstream counted them; cached is part of prompt, reasoning of "
                    "completion." },
-    [M_COST] = { "codex_estimated_cost_usd", NULL, COUNTER, 4, NULL, LABELS("model"),
+    [M_COST] = { "codex_estimated_cost_usd", NULL, METRIC_COUNTER, 4, NULL, LABELS("model"),
                  "Cost of the tokens by the price file, in US dollars." },
-    [M_UNPRICED] = { "codex_unpriced_tokens", NULL, COUNTER, 4, NULL, LABELS("model"),
+    [M_UNPRICED] = { "codex_unpriced_tokens", NULL, METRIC_COUNTER, 4, NULL, LABELS("model"),
                      "Tokens of models that the price file does not know." },
-    [M_TURNS] = { "codex_turns", NULL, COUNTER, 9, NULL, LABELS("outcome"),
+    [M_TURNS] = { "codex_turns", NULL, METRIC_COUNTER, 11, NULL, LABELS("outcome"),
                   "Turns that have ended, by how." },
-    [M_TURNS_ACTIVE] = { "codex_turns_active", NULL, GAUGE, 1, NULL, BARE,
+    [M_TURNS_ACTIVE] = { "codex_turns_active", NULL, METRIC_GAUGE, 1, NULL, BARE,
                          "Turns that occupy the worker." },
-    [M_TOOL_BUFFER_STARTED] = { "codex_tool_buffer_started", NULL, COUNTER, 1, NULL, BARE,
+    [M_TOOL_BUFFER_STARTED] = { "codex_tool_buffer_started", NULL, METRIC_COUNTER, 1, NULL, BARE,
                                 "Batches of function calls that began to be gathered." },
-    [M_TOOL_BUFFER_FLUSHED] = { "codex_tool_buffer_flushed", NULL, COUNTER, 1, NULL, BARE,
+    [M_TOOL_BUFFER_FLUSHED] = { "codex_tool_buffer_flushed", NULL, METRIC_COUNTER, 1, NULL, BARE,
                                 "Batches of function calls that were given to the client." },
-    [M_TOOL_BUFFER_ABORTED] = { "codex_tool_buffer_aborted", NULL, COUNTER, 1, NULL, BARE,
+    [M_TOOL_BUFFER_ABORTED] = { "codex_tool_buffer_aborted", NULL, METRIC_COUNTER, 1, NULL, BARE,
                                 "Batches of function calls that came to nothing." },
-    [M_TOOL_PARKED] = { "codex_tool_turns_parked", NULL, GAUGE, 1, NULL, BARE,
+    [M_TOOL_PARKED] = { "codex_tool_turns_parked", NULL, METRIC_GAUGE, 1, NULL, BARE,
                         "Turns that wait for the results of their calls." },
-    [M_TOOL_RESUMED] = { "codex_tool_turns_resumed", NULL, COUNTER, 1, NULL, BARE,
+    [M_TOOL_RESUMED] = { "codex_tool_turns_resumed", NULL, METRIC_COUNTER, 1, NULL, BARE,
                          "Parked turns that were carried on." },
-    [M_THREADS_REUSED] = { "codex_threads_reused", NULL, COUNTER, 1, NULL, BARE,
+    [M_THREADS_REUSED] = { "codex_threads_reused", NULL, METRIC_COUNTER, 1, NULL, BARE,
                            "Requests that continued on the thread of an answered one." },
-    [M_RUNS_AGAIN] = { "codex_runs_again", NULL, COUNTER, 1, NULL, BARE,
+    [M_RUNS_AGAIN] = { "codex_runs_again", NULL, METRIC_COUNTER, 1, NULL, BARE,
                        "Requests that were run again because their worker was lost." },
-    [M_WORKER_STATE] = { "codex_worker_state", NULL, GAUGE, 8, NULL, LABELS("state"),
+    [M_WORKER_STATE] = { "codex_worker_state", NULL, METRIC_GAUGE, 9, NULL, LABELS("state"),
                          "1 for the state that the worker is in." },
-    [M_WORKER_READY] = { "codex_worker_ready", NULL, GAUGE, 1, NULL, BARE,
+    [M_WORKER_READY] = { "codex_worker_ready", NULL, METRIC_GAUGE, 1, NULL, BARE,
                          "1 while the worker takes turns." },
-    [M_WORKER_RESTARTS] = { "codex_worker_restarts", NULL, COUNTER, 10, NULL, LABELS("reason"),
-                            "Workers that were lost, by the reason." },
-    [M_WORKER_RECYCLES] = { "codex_worker_recycles", NULL, COUNTER, 5, NULL, LABELS("reason"),
+    [M_WORKER_RESTARTS] = { "codex_worker_restarts", NULL, METRIC_COUNTER, 10, NULL,
+                            LABELS("reason"), "Workers that were lost, by the reason." },
+    [M_WORKER_RECYCLES] = { "codex_worker_recycles", NULL, METRIC_COUNTER, 5, NULL,
+                            LABELS("reason"),
                             "Workers that made way for a fresh one, by the reason." },
-    [M_WORKER_BACKOFF] = { "codex_worker_backoff_ms", NULL, GAUGE, 1, NULL, BARE,
+    [M_WORKER_BACKOFF] = { "codex_worker_backoff_ms", NULL, METRIC_GAUGE, 1, NULL, BARE,
                            "What is left of the pause before the next start." },
-    [M_WORKER_STREAK] = { "codex_worker_restart_streak", NULL, GAUGE, 1, NULL, BARE,
+    [M_WORKER_STREAK] = { "codex_worker_restart_streak", NULL, METRIC_GAUGE, 1, NULL, BARE,
                           "Failures in a row." },
-    [M_WORKER_START] = { "codex_worker_start_duration_ms", NULL, HISTOGRAM, 1, start_ms, BARE,
-                         "From the spawn of a worker until it is ready." },
-    [M_WORKER_MEMORY] = { "codex_worker_resident_memory_bytes", NULL, GAUGE, 1, NULL, BARE,
+    [M_WORKER_START] = { "codex_worker_start_duration_ms", NULL, METRIC_HISTOGRAM, 1, start_ms,
+                         BARE, "From the spawn of a worker until it is ready." },
+    [M_WORKER_MEMORY] = { "codex_worker_resident_memory_bytes", NULL, METRIC_GAUGE, 1, NULL, BARE,
                           "Resident memory of the worker." },
-    [M_WORKER_CPU] = { "codex_worker_cpu_seconds", NULL, COUNTER, 1, NULL, BARE,
+    [M_WORKER_CPU] = { "codex_worker_cpu_seconds", NULL, METRIC_COUNTER, 1, NULL, BARE,
                        "CPU time of the worker that runs now." },
-    [M_WORKER_INPUT_QUEUE] = { "codex_worker_input_queue_bytes", NULL, GAUGE, 1, NULL, BARE,
+    [M_WORKER_INPUT_QUEUE] = { "codex_worker_input_queue_bytes", NULL, METRIC_GAUGE, 1, NULL, BARE,
                                "Bytes that the worker has not read yet." },
-    [M_WORKER_LINES_BAD] = { "codex_worker_bad_lines", NULL, COUNTER, 1, NULL, BARE,
+    [M_WORKER_LINES_BAD] = { "codex_worker_bad_lines", NULL, METRIC_COUNTER, 1, NULL, BARE,
                              "Lines of the worker that were no messages." },
-    [M_MAINTENANCE] = { "codex_maintenance_mode", NULL, GAUGE, 2, NULL, LABELS("state"),
+    [M_MAINTENANCE] = { "codex_maintenance_mode", NULL, METRIC_GAUGE, 3, NULL, LABELS("state"),
                         "1 for the state that maintenance is in." },
-    [M_QUOTA_REJECTIONS] = { "codex_quota_rejections", NULL, COUNTER, 3, NULL, LABELS("reason"),
+    [M_QUOTA_REJECTIONS] = { "codex_quota_rejections", NULL, METRIC_COUNTER, 3, NULL,
+                             LABELS("reason"),
                              "Requests that the upstream refused for want of quota." },
-    [M_ADMISSION_REFUSED] = { "codex_admission_refused", NULL, COUNTER, 8, NULL, LABELS("reason"),
+    [M_ADMISSION_REFUSED] = { "codex_admission_refused", NULL, METRIC_COUNTER, 11, NULL,
+                              LABELS("reason"),
                               "Requests that were not admitted, by the code of the error." },
-    [M_LOG_DROPPED] = { "codex_log_dropped", NULL, COUNTER, 1, NULL, BARE,
+    [M_LOG_DROPPED] = { "codex_log_dropped", NULL, METRIC_COUNTER, 1, NULL, BARE,
                         "Log lines that found no room." },
-    [M_TRACE_WRITTEN] = { "codex_trace_written", NULL, COUNTER, 1, NULL, BARE,
+    [M_TRACE_WRITTEN] = { "codex_trace_written", NULL, METRIC_COUNTER, 1, NULL, BARE,
                           "Trace files written." },
-    [M_TRACE_PRUNED] = { "codex_trace_pruned", NULL, COUNTER, 4, NULL, LABELS("reason"),
+    [M_TRACE_PRUNED] = { "codex_trace_pruned", NULL, METRIC_COUNTER, 4, NULL, LABELS("reason"),
                          "Trace files removed, or not written, by the reason." },
-    [M_LOOP_LAG] = { "codex_loop_lag_ms", NULL, HISTOGRAM, 1, lag_ms, BARE,
-                     "How late the event loop came to a timer." },
-    [M_PROCESS_CPU] = { "process_cpu_seconds", NULL, COUNTER, 1, NULL, BARE,
+    [M_LOOP_LAG] = { "codex_loop_lag_ms", NULL, METRIC_HISTOGRAM, 1, lag_ms, BARE,
+                     "How long the event loop worked in one go: what came meanwhile waited." },
+    [M_PROCESS_CPU] = { "process_cpu_seconds", NULL, METRIC_COUNTER, 1, NULL, BARE,
                         "CPU time of codex-api." },
-    [M_PROCESS_MEMORY] = { "process_resident_memory_bytes", NULL, GAUGE, 1, NULL, BARE,
+    [M_PROCESS_MEMORY] = { "process_resident_memory_bytes", NULL, METRIC_GAUGE, 1, NULL, BARE,
                            "Resident memory of codex-api." },
-    [M_PROCESS_MEMORY_LIMIT] = { "process_memory_limit_bytes", NULL, GAUGE, 1, NULL, BARE,
+    [M_PROCESS_MEMORY_LIMIT] = { "process_memory_limit_bytes", NULL, METRIC_GAUGE, 1, NULL, BARE,
                                  "What the cgroup allows to codex-api and its worker together." },
-    [M_PROCESS_FDS] = { "process_open_fds", NULL, GAUGE, 1, NULL, BARE, "Open descriptors." },
-    [M_PROCESS_FDS_MAX] = { "process_max_fds", NULL, GAUGE, 1, NULL, BARE,
+    [M_PROCESS_FDS] = { "process_open_fds", NULL, METRIC_GAUGE, 1, NULL, BARE,
+                        "Open descriptors." },
+    [M_PROCESS_FDS_MAX] = { "process_max_fds", NULL, METRIC_GAUGE, 1, NULL, BARE,
                             "Descriptors that may be open." },
-    [M_PROCESS_START] = { "process_start_time_seconds", NULL, GAUGE, 1, NULL, BARE,
+    [M_PROCESS_START] = { "process_start_time_seconds", NULL, METRIC_GAUGE, 1, NULL, BARE,
                           "When codex-api was started, in unix time." },
 };
 
 static struct shelf shelves[METRIC_COUNT];
 
-static size_t label_count(const struct family *f)
+enum metric_kind metric_kind(enum metric m)
+{
+    return families[m].kind;
+}
+
+size_t metric_label_count(enum metric m)
 {
     size_t count = 0;
-    while (f->labels[count] != NULL)
+    while (families[m].labels[count] != NULL)
         count++;
     return count;
 }
@@ -204,16 +212,17 @@ static struct series *make(struct shelf *shelf, const char *const *labels, size_
 /* The last place is for the one that takes what has no place. */
 static struct series *series_of(enum metric m, const char *const *labels, size_t count)
 {
-    static const char *const others[METRIC_LABELS_MAX] = { OTHER, OTHER, OTHER, OTHER };
+    static const char *const others[METRIC_LABELS_MAX] = { METRIC_OTHER, METRIC_OTHER, METRIC_OTHER,
+                                                           METRIC_OTHER };
     const struct family *f = &families[m];
     struct shelf *shelf = &shelves[m];
-    assert(count == label_count(f));
+    assert(count == metric_label_count(m));
     if (shelf->series == NULL)
         shelf->series = xcalloc(f->series_max, sizeof(*shelf->series));
     struct series *s = find(shelf, labels, count);
     if (s != NULL)
         return s;
-    if (shelf->count + 1 < f->series_max || (f->series_max == 1 && shelf->count == 0))
+    if (shelf->count + 1 < f->series_max || count == 0)
         return make(shelf, labels, count);
     s = find(shelf, others, count);
     return s != NULL ? s : make(shelf, others, count);
@@ -221,20 +230,20 @@ static struct series *series_of(enum metric m, const char *const *labels, size_t
 
 void metric_add(enum metric m, double value, const char *const *labels, size_t count)
 {
-    assert(families[m].kind == COUNTER && value >= 0);
+    assert(families[m].kind == METRIC_COUNTER && value >= 0);
     series_of(m, labels, count)->value += value;
 }
 
 void metric_set_value(enum metric m, double value, const char *const *labels, size_t count)
 {
-    assert(families[m].kind != HISTOGRAM);
+    assert(families[m].kind != METRIC_HISTOGRAM);
     series_of(m, labels, count)->value = value;
 }
 
 void metric_observe_value(enum metric m, double value, const char *const *labels, size_t count)
 {
     const struct family *f = &families[m];
-    assert(f->kind == HISTOGRAM);
+    assert(f->kind == METRIC_HISTOGRAM);
     struct series *s = series_of(m, labels, count);
     s->value += value;
     s->count++;
@@ -262,12 +271,19 @@ void metrics_reset(void)
         metric_clear((enum metric)m);
 }
 
+void metrics_start(void)
+{
+    for (size_t m = 0; m < METRIC_COUNT; m++)
+        if (families[m].kind != METRIC_GAUGE && families[m].labels[0] == NULL)
+            series_of((enum metric)m, NULL, 0);
+}
+
 size_t metrics_lines_max(void)
 {
     size_t lines = 0;
     for (size_t m = 0; m < METRIC_COUNT; m++) {
         const struct family *f = &families[m];
-        size_t each = f->kind == HISTOGRAM ? bucket_count(f) + 3 : 1;
+        size_t each = f->kind == METRIC_HISTOGRAM ? bucket_count(f) + 3 : 1;
         lines += f->series_max * each * (f->seconds != NULL ? 2 : 1);
     }
     return lines;
@@ -350,7 +366,7 @@ static void put_head(struct buf *out, const struct family *f, const char *name,
                      enum metrics_format format)
 {
     static const char *const kinds[] = { "counter", "gauge", "histogram" };
-    const char *suffix = f->kind == COUNTER && format == METRICS_TEXT ? "_total" : "";
+    const char *suffix = f->kind == METRIC_COUNTER && format == METRICS_TEXT ? "_total" : "";
     buf_printf(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", name, suffix, f->help, name, suffix,
                kinds[f->kind]);
 }
@@ -361,10 +377,10 @@ static void put_family(struct buf *out, const struct family *f, const struct she
     put_head(out, f, name, format);
     for (size_t i = 0; i < shelf->count; i++) {
         const struct series *s = &shelf->series[i];
-        if (f->kind == HISTOGRAM)
+        if (f->kind == METRIC_HISTOGRAM)
             put_histogram(out, name, f, s, divisor);
         else
-            put_sample(out, name, f->kind == COUNTER ? "_total" : "", f, s, s->value);
+            put_sample(out, name, f->kind == METRIC_COUNTER ? "_total" : "", f, s, s->value);
     }
 }
 

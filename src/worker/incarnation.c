@@ -5,10 +5,12 @@
 #include "deadline.h"
 #include "log.h"
 #include "log_quota.h"
+#include "metrics.h"
 #include "process.h"
 #include "rpc.h"
 #include "sentinel.h"
 #include "stderr_log.h"
+#include "stopwatch.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -41,6 +43,7 @@ struct incarnation {
     struct rpc *rpc;           /* owned */
     struct turns *turns;       /* owned */
     const char *reason;        /* static: why it is on its way out; NULL: it is not */
+    uint64_t spawned_at_ms;    /* loop time, as the next */
     uint64_t ready_at_ms;      /* 0: it never was */
     uint64_t stopped_after_ms; /* uptime when it ceased to serve */
     bool heard;                /* a line has come since the last heartbeat */
@@ -226,7 +229,11 @@ static void on_line(void *ctx, const char *line, size_t len)
     if (inc->state == INC_STOPPING)
         return;
     inc->heard = true;
-    if (len != 0 && !rpc_receive(inc->rpc, line, len) && may_tell(inc))
+    stopwatch_start();
+    if (len == 0 || rpc_receive(inc->rpc, line, len))
+        return;
+    metric_count(M_WORKER_LINES_BAD, 1);
+    if (may_tell(inc))
         log_warn("worker", "not_json", LOG_INT("bytes", len));
 }
 
@@ -319,6 +326,7 @@ static void set_state(struct incarnation *inc, enum state next)
         break;
     case INC_READY:
         inc->ready_at_ms = deadlines_now_ms(inc->deadlines);
+        metric_observe(M_WORKER_START, (double)(inc->ready_at_ms - inc->spawned_at_ms));
         turns_worker_ready(inc->turns, inc->rpc);
         if (inc->options.heartbeat_ms != 0)
             arm(inc, inc->options.heartbeat_ms);
@@ -377,6 +385,7 @@ struct incarnation *incarnation_spawn(uv_loop_t *loop, struct deadlines *deadlin
         return NULL;
     }
     inc->deadlines = deadlines;
+    inc->spawned_at_ms = deadlines_now_ms(deadlines);
     inc->options = *o;
     inc->hooks = hooks;
     inc->ctx = ctx;

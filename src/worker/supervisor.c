@@ -5,10 +5,12 @@
 #include "deadline.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 
 #include <assert.h>
 #include <sodium.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum sup_event {
     EV_START,     /* supervisor_start */
@@ -32,6 +34,7 @@ struct supervisor {
     enum sup_state state;
     bool wanted;                 /* up, as told by start and stop; the state is what is */
     const char *recycle_wanted;  /* static: why; NULL: not wanted */
+    const char *recycle_why;     /* static: of the one under way */
     struct deadline deadline;    /* its meaning is the state */
     struct incarnation *current; /* owned; NULL: none */
     struct incarnation *next;    /* owned; in SUP_RECYCLING, once it was spawned */
@@ -93,8 +96,18 @@ static void arm(struct supervisor *sup, uint64_t after_ms)
 
 /* ---- the incarnations ---- */
 
+/* One that was stopped, or replaced, was no loss. */
+static void count_loss(const char *reason)
+{
+    if (reason == NULL)
+        reason = "exited";
+    if (strcmp(reason, "stopped") != 0 && strcmp(reason, "retired") != 0)
+        metric_count(M_WORKER_RESTARTS, 1, reason);
+}
+
 static void remember_death(struct supervisor *sup, const struct death *death)
 {
+    count_loss(death->reason);
     sup->deaths[sup->death_count++ % SUP_DEATHS_MAX] = *death;
 }
 
@@ -269,6 +282,7 @@ static void set_state(struct supervisor *sup, enum sup_state next, enum sup_even
         break;
     case SUP_PREPARING:
     case SUP_RECYCLING: /* what begins now is as fresh as can be */
+        sup->recycle_why = sup->recycle_wanted;
         sup->recycle_wanted = NULL;
         arm(sup, sup->options.incarnation.handshake_timeout_ms);
         sup->hooks->prepare(sup->ctx);
@@ -431,6 +445,7 @@ static void swap(struct supervisor *sup, enum sup_event why)
     sup->current = sup->next;
     sup->next = NULL;
     sup->recycles++;
+    metric_count(M_WORKER_RECYCLES, 1, sup->recycle_why);
     sup->hooks->on_recycled(sup->ctx, true);
     take_over(sup, why);
     incarnation_retire(old);

@@ -5,15 +5,16 @@
 #include "log.h"
 #include "pulse.h"
 #include "rpc.h"
+#include "thread_table.h"
 #include "tool_call.h"
 #include "turn_error.h"
+#include "turn_meter.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
-#define TABLE_SIZE 256            /* buckets; turns at once are a few dozen */
 #define INTERRUPT_TIMEOUT_MS 5000 /* measured: 4-7 ms */
 
 enum turn_state {
@@ -28,22 +29,19 @@ enum turn_state {
 };
 
 struct turn {
-    struct turns *turns;     /* borrowed: the table that owns us */
-    struct turn *table_next; /* linked: same bucket */
+    struct turns *turns; /* borrowed: what owns us */
+    struct thread thread;
     TAILQ_ENTRY(turn) link;
-    TAILQ_ENTRY(turn) kept_link;
     enum turn_state state;
     const struct turn_events *events; /* borrowed; NULL once detached */
     void *owner;                      /* linked; NULL once detached */
     struct turn_plan plan;            /* owned: what was not sent yet */
     struct deadline deadline;         /* its meaning is the state */
     struct pulse pulse;
-    char thread_id[OUTPUT_ID_MAX];
     char turn_id[OUTPUT_ID_MAX];
     struct output output;
     struct tool_calls calls; /* owned: of this turn whose answer was not sent yet */
-    bool kept;
-    unsigned char digest[TURN_DIGEST_BYTES]; /* of a kept one */
+    struct turn_meter meter;
 };
 
 TAILQ_HEAD(turn_list, turn);
@@ -53,10 +51,9 @@ struct turns {
     struct rpc *rpc;             /* borrowed; NULL while no worker is ready */
     struct turns_options options;
     uint64_t begun;
-    bool keeps_none;                    /* no thread is kept any more */
-    struct turn_list all;               /* owned, oldest first */
-    struct turn_list kept;              /* linked: parked and idle, the one kept longest first */
-    struct turn *by_thread[TABLE_SIZE]; /* linked: turns whose thread is known */
+    bool keeps_none;      /* no thread is kept any more */
+    struct turn_list all; /* owned, oldest first */
+    struct thread_table threads;
 };
 
 static void set_state(struct turn *t, enum turn_state next);
@@ -71,48 +68,29 @@ void turn_plan_free(struct turn_plan *plan)
 
 /* ---- the table ---- */
 
-static size_t bucket_of(const char *id)
+static struct turn *turn_of(struct thread *thread)
 {
-    uint32_t hash = 2166136261U; /* FNV-1a */
-    for (; *id != '\0'; id++)
-        hash = (hash ^ (unsigned char)*id) * 16777619U;
-    return hash % TABLE_SIZE;
+    return thread != NULL ? thread_owner(thread, struct turn, thread) : NULL;
 }
 
-static struct turn *find_turn(struct turns *turns, const char *thread_id)
+static struct turn *find_turn(struct turns *turns, const json_t *params)
 {
-    struct turn *t = thread_id != NULL ? turns->by_thread[bucket_of(thread_id)] : NULL;
-    while (t != NULL && strcmp(t->thread_id, thread_id) != 0)
-        t = t->table_next;
-    return t;
-}
-
-static void table_remove(struct turn *t)
-{
-    struct turn **at = &t->turns->by_thread[bucket_of(t->thread_id)];
-    while (*at != NULL && *at != t)
-        at = &(*at)->table_next;
-    if (*at == t)
-        *at = t->table_next;
+    return turn_of(thread_find(&turns->threads, json_str_at(params, "threadId")));
 }
 
 static void unkeep(struct turn *t)
 {
-    if (!t->kept)
-        return;
-    t->kept = false;
-    TAILQ_REMOVE(&t->turns->kept, t, kept_link);
+    thread_unkeep(&t->turns->threads, &t->thread);
 }
 
 static void turn_free(struct turn *t)
 {
     struct turns *turns = t->turns;
-    table_remove(t);
+    thread_remove(&turns->threads, &t->thread);
     TAILQ_REMOVE(&turns->all, t, link);
     deadline_clear(turns->deadlines, &t->deadline);
     if (turns->rpc != NULL)
         rpc_cancel(turns->rpc, t);
-    unkeep(t);
     tool_calls_free(&t->calls);
     turn_plan_free(&t->plan);
     output_reset(&t->output);
@@ -127,6 +105,7 @@ static void give_end(struct turn *t, struct turn_end *end)
 {
     if (t->events == NULL)
         return;
+    turn_meter_end(&t->meter, end->outcome);
     const struct turn_events *events = t->events;
     void *owner = t->owner;
     t->events = NULL;
@@ -235,25 +214,12 @@ static bool goes_on(struct turn *t, const struct rpc_reply *reply)
     return false;
 }
 
-static bool copy_id(char ret[OUTPUT_ID_MAX], const char *id)
-{
-    size_t len = id != NULL ? strlen(id) : OUTPUT_ID_MAX;
-    if (len == 0 || len >= OUTPUT_ID_MAX)
-        return false;
-    memcpy(ret, id, len + 1);
-    return true;
-}
-
 static void on_opened(void *ctx, const struct rpc_reply *reply)
 {
     struct turn *t = ctx;
-    if (reply->status == RPC_OK && !copy_id(t->thread_id, json_str_at(reply->result, "thread.id")))
+    if (reply->status == RPC_OK &&
+        !thread_add(&t->turns->threads, &t->thread, json_str_at(reply->result, "thread.id")))
         give_outcome(t, TURN_FAILED);
-    if (t->thread_id[0] != '\0') {
-        struct turn **bucket = &t->turns->by_thread[bucket_of(t->thread_id)];
-        t->table_next = *bucket;
-        *bucket = t;
-    }
     if (goes_on(t, reply))
         set_state(t, TURN_INJECTING);
 }
@@ -272,7 +238,7 @@ static void end_run(struct turn *t, struct turn_end *end, enum turn_state kept_a
     give_end(t, end);
     if (t->turns->keeps_none)
         unkeep(t);
-    set_state(t, t->kept ? kept_as : else_as);
+    set_state(t, t->thread.kept ? kept_as : else_as);
 }
 
 /* The calls of a response are all there when the response is; one without any goes on, or ends the turn. */
@@ -289,7 +255,8 @@ static void park_if_waiting(struct turn *t)
 static void on_started(void *ctx, const struct rpc_reply *reply)
 {
     struct turn *t = ctx;
-    if (reply->status == RPC_OK && !copy_id(t->turn_id, json_str_at(reply->result, "turn.id")))
+    if (reply->status == RPC_OK &&
+        !thread_copy_id(t->turn_id, json_str_at(reply->result, "turn.id")))
         give_outcome(t, TURN_FAILED);
     if (reply->status != RPC_OK)
         give_call_failure(t, reply);
@@ -328,10 +295,11 @@ static void drop_kept(struct turn *t)
 static void bound_kept(struct turns *turns, enum turn_state state, size_t most)
 {
     struct turn *oldest = NULL;
-    struct turn *t = NULL;
+    struct thread *thread = NULL;
     size_t count = 0;
-    TAILQ_FOREACH(t, &turns->kept, kept_link)
+    TAILQ_FOREACH(thread, &turns->threads.kept, kept_link)
     {
+        struct turn *t = turn_of(thread);
         if (t->state != state)
             continue;
         if (oldest == NULL)
@@ -348,7 +316,7 @@ static void on_deadline(struct deadline *d)
     enum turn_outcome outcome = TURN_TOO_LONG;
     switch (t->state) {
     case TURN_INTERRUPTING:
-        log_warn("worker", "interrupt_ignored", LOG_ID("thread_id", t->thread_id));
+        log_warn("worker", "interrupt_ignored", LOG_ID("thread_id", t->thread.id));
         set_state(t, TURN_RELEASING);
         break;
     case TURN_PARKED:
@@ -380,14 +348,14 @@ static void set_state(struct turn *t, enum turn_state next)
         call(t, "thread/start", params, on_opened);
         break;
     case TURN_INJECTING:
-        params = json_pack("{s:s, s:o}", "threadId", t->thread_id, "items", t->plan.items);
+        params = json_pack("{s:s, s:o}", "threadId", t->thread.id, "items", t->plan.items);
         t->plan.items = NULL;
         call(t, "thread/inject_items", params, on_injected);
         break;
     case TURN_STARTING:
         params = t->plan.start;
         t->plan.start = NULL;
-        json_object_set_new(params, "threadId", json_string(t->thread_id));
+        json_object_set_new(params, "threadId", json_string(t->thread.id));
         call(t, "turn/start", params, on_started);
         break;
     case TURN_RUNNING:
@@ -406,17 +374,17 @@ static void set_state(struct turn *t, enum turn_state next)
         bound_kept(turns, TURN_IDLE, turns->options.idle_max);
         break;
     case TURN_INTERRUPTING:
-        params = json_pack("{s:s, s:s}", "threadId", t->thread_id, "turnId", t->turn_id);
+        params = json_pack("{s:s, s:s}", "threadId", t->thread.id, "turnId", t->turn_id);
         deadline_set(turns->deadlines, &t->deadline, INTERRUPT_TIMEOUT_MS, on_deadline);
         call(t, "turn/interrupt", params, on_interrupted);
         break;
     case TURN_RELEASING:
         deadline_clear(turns->deadlines, &t->deadline);
-        if (t->thread_id[0] == '\0') {
+        if (t->thread.id[0] == '\0') {
             turn_free(t);
             break;
         }
-        params = json_pack("{s:s}", "threadId", t->thread_id);
+        params = json_pack("{s:s}", "threadId", t->thread.id);
         call(t, "thread/unsubscribe", params, on_released);
         break;
     }
@@ -456,12 +424,12 @@ static bool of_this_turn(struct turn *t, const json_t *params)
 static void learn_turn_id(struct turn *t, const char *method, const json_t *params)
 {
     if (t->state == TURN_STARTING && t->turn_id[0] == '\0' && strcmp(method, "turn/started") == 0)
-        (void)copy_id(t->turn_id, json_str_at(params, "turn.id"));
+        (void)thread_copy_id(t->turn_id, json_str_at(params, "turn.id"));
 }
 
 bool turns_notification(struct turns *turns, const char *method, const json_t *params)
 {
-    struct turn *t = find_turn(turns, json_str_at(params, "threadId"));
+    struct turn *t = find_turn(turns, params);
     if (t == NULL)
         return false;
     learn_turn_id(t, method, params);
@@ -475,6 +443,7 @@ bool turns_notification(struct turns *turns, const char *method, const json_t *p
         t->state == TURN_RUNNING)
         arm_run(t); /* with the first one another deadline counts, which may come sooner */
     (void)output_note(&t->output, method, params);
+    turn_meter_calls(&t->meter, t->output.call_count);
     park_if_waiting(t);
     return true;
 }
@@ -493,7 +462,7 @@ static void settle(struct turn *t, struct tool_call *call)
 
 bool turns_request(struct turns *turns, const json_t *id, const char *method, const json_t *params)
 {
-    struct turn *t = find_turn(turns, json_str_at(params, "threadId"));
+    struct turn *t = find_turn(turns, params);
     const char *call_id = json_str_at(params, "callId");
     if (strcmp(method, "item/tool/call") != 0 || t == NULL || call_id == NULL ||
         !of_this_turn(t, params))
@@ -511,7 +480,7 @@ struct turns *turns_new(struct deadlines *deadlines, const struct turns_options 
     turns->deadlines = deadlines;
     turns->options = *options;
     TAILQ_INIT(&turns->all);
-    TAILQ_INIT(&turns->kept);
+    thread_table_init(&turns->threads);
     return turns;
 }
 
@@ -561,6 +530,17 @@ size_t turns_active(const struct turns *turns)
     return count;
 }
 
+size_t turns_parked(const struct turns *turns)
+{
+    size_t count = 0;
+    const struct turn *t = NULL;
+    TAILQ_FOREACH(t, &turns->all, link)
+    {
+        count += t->state == TURN_PARKED;
+    }
+    return count;
+}
+
 size_t turns_count(const struct turns *turns)
 {
     size_t count = 0;
@@ -579,11 +559,11 @@ uint64_t turns_begun(const struct turns *turns)
 
 void turns_drop_kept(struct turns *turns)
 {
-    struct turn *t = NULL;
+    struct thread *thread = NULL;
     turns->keeps_none = true;
-    while ((t = TAILQ_FIRST(&turns->kept)) != NULL)
+    while ((thread = TAILQ_FIRST(&turns->threads.kept)) != NULL)
         /* As above: it is off the list. NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
-        drop_kept(t);
+        drop_kept(turn_of(thread));
 }
 
 /* A run of the model begins: the deadline of the whole, until it runs. */
@@ -617,22 +597,12 @@ struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
 
 void turn_keep(struct turn *t, const unsigned char digest[TURN_DIGEST_BYTES])
 {
-    if (t->kept)
-        return;
-    t->kept = true;
-    memcpy(t->digest, digest, TURN_DIGEST_BYTES);
-    TAILQ_INSERT_TAIL(&t->turns->kept, t, kept_link);
+    thread_keep(&t->turns->threads, &t->thread, digest);
 }
 
 struct turn *turns_find(struct turns *turns, const unsigned char digest[TURN_DIGEST_BYTES])
 {
-    struct turn *t = NULL;
-    TAILQ_FOREACH_REVERSE(t, &turns->kept, turn_list, kept_link)
-    {
-        if (memcmp(t->digest, digest, TURN_DIGEST_BYTES) == 0)
-            break;
-    }
-    return t;
+    return turn_of(thread_find_kept(&turns->threads, digest));
 }
 
 bool turn_waits_for(const struct turn *t, const struct turn_result *results, size_t count)
@@ -652,6 +622,7 @@ bool turn_waits_for(const struct turn *t, const struct turn_result *results, siz
 struct turn *turn_resume(struct turn *t, struct turn_result *results, size_t count,
                          const struct turn_events *events, void *owner)
 {
+    turn_meter_resumed();
     unkeep(t);
     output_reset(&t->output);
     attach(t, events, owner);
@@ -672,6 +643,7 @@ bool turn_is_idle(const struct turn *t)
 struct turn *turn_again(struct turn *t, struct turn_plan *plan, const struct turn_events *events,
                         void *owner)
 {
+    turn_meter_reused();
     unkeep(t);
     turn_plan_free(&t->plan);
     t->plan = *plan;
@@ -688,6 +660,7 @@ void turn_detach(struct turn *turn)
 {
     if (turn == NULL)
         return;
+    turn_meter_abandoned(&turn->meter);
     turn->events = NULL;
     turn->owner = NULL;
     turn->output.sink.take = NULL;

@@ -57,7 +57,7 @@ function checkEnvelope(text, { status, code = null, type = 'invalid_request_erro
   assert.match(head, /^content-type: application\/json$/im, about);
   assert.match(head, /^x-request-id: req_\w+$/im, about);
   const { error } = JSON.parse(body);
-  assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code']);
+  assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code', 'retryable']);
   assert.equal(error.code, code, about);
   assert.equal(error.type, type);
   assert.ok(!text.toLowerCase().includes('canary'), `echoed: ${about}`);

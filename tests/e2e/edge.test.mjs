@@ -42,7 +42,7 @@ function checkError({ status, headers, json, text }, wanted) {
   assert.equal(headers['content-type'], 'application/json', about);
   assert.match(headers['x-request-id'] ?? '', /^req_/, about);
   const { error } = json ?? JSON.parse(text);
-  assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code'], about);
+  assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code', 'retryable'], about);
   assert.equal(error.type, wanted.type ?? 'invalid_request_error', about);
   if ('code' in wanted) assert.equal(error.code, wanted.code, about);
   if ('param' in wanted) assert.equal(error.param, wanted.param, about);

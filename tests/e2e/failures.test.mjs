@@ -29,7 +29,7 @@ async function failsBothWays(through, messages, wanted, options = {}) {
     assert.equal(status, wanted.status, how);
     assert.equal(headers['content-type'], 'application/json', how);
     assert.deepEqual(Object.keys(json), ['error'], how);
-    assert.deepEqual(Object.keys(json.error), ['message', 'type', 'param', 'code'], how);
+    assert.deepEqual(Object.keys(json.error), ['message', 'type', 'param', 'code', 'retryable'], how);
     const { message, type, code, param } = json.error;
     assert.ok(message.length > 10, how);
     assert.ok(!message.includes('SECRET'), how);
@@ -278,7 +278,7 @@ for (const [what, call, status, code, headers = {}] of own) {
       [status, code, 'invalid_request_error'],
       got.text,
     );
-    assert.deepEqual(Object.keys(got.json.error), ['message', 'type', 'param', 'code']);
+    assert.deepEqual(Object.keys(got.json.error), ['message', 'type', 'param', 'code', 'retryable']);
     assert.equal(got.headers['content-type'], 'application/json');
     assert.match(got.headers['x-request-id'], /^req_/);
     assert.match(got.headers['openai-processing-ms'], /^\d+$/);

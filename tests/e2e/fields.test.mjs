@@ -474,7 +474,7 @@ async function refuses(name, [value, code, param = name, extra = {}, status = 40
   const { status: got, json, text } = await ask(proxy, messages, { ...extra, [name]: value });
   const what = `${name}: ${JSON.stringify(value)}`.slice(0, 200);
   assert.equal(got, status, `${what}: ${text.slice(0, 300)}`);
-  assert.deepEqual(Object.keys(json.error), ['message', 'type', 'param', 'code']);
+  assert.deepEqual(Object.keys(json.error), ['message', 'type', 'param', 'code', 'retryable']);
   assert.deepEqual([json.error.type, json.error.code, json.error.param], ['invalid_request_error', code, param], what);
 }
 

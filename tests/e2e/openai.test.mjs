@@ -362,7 +362,7 @@ test('a failure in mid-stream is an error frame without [DONE], and the package 
     const all = frames(text);
     assert.ok(!all.includes('[DONE]'), preset);
     const error = JSON.parse(all.at(-1)).error;
-    assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code']);
+    assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code', 'retryable']);
     assert.equal(error.code, 'upstream_error');
     const chunks = parsed(text).slice(0, -1);
     assert.equal(spoken(chunks), 'This sentence has no');

@@ -43,7 +43,8 @@ static void check_error(const struct api_error *e)
     json_t *envelope = json_parse(text.data, text.len, NULL);
     FUZZ_CHECK(envelope != NULL);
     FUZZ_CHECK(strcmp(json_str_at(envelope, "error.message"), e->message) == 0);
-    FUZZ_CHECK(json_object_size(json_object_get(envelope, "error")) == 4);
+    FUZZ_CHECK(json_object_size(json_object_get(envelope, "error")) == 5);
+    FUZZ_CHECK(json_is_false(json_at(envelope, "error.retryable")));
     json_decref(envelope);
     buf_free(&text);
 }

@@ -13,7 +13,7 @@ static json_t *written(const struct api_error *error)
     return value;
 }
 
-static void test_the_envelope_has_the_four_members_and_no_others(void **state)
+static void test_the_envelope_has_its_five_members_and_no_others(void **state)
 {
     (void)state;
     struct api_error e;
@@ -22,10 +22,10 @@ static void test_the_envelope_has_the_four_members_and_no_others(void **state)
     assert_int_equal(e.retry_after_s, 0);
     assert_int_equal(e.should_retry, 0);
     json_t *got = written(&e);
-    json_t *wanted =
-        json_parse(LITERAL("{\"error\":{\"message\":\"wait 3 s\",\"type\":\"requests\","
-                           "\"param\":\"model\",\"code\":\"rate_limit_exceeded\"}}"),
-                   NULL);
+    json_t *wanted = json_parse(
+        LITERAL("{\"error\":{\"message\":\"wait 3 s\",\"type\":\"requests\","
+                "\"param\":\"model\",\"code\":\"rate_limit_exceeded\",\"retryable\":true}}"),
+        NULL);
     assert_true(json_equal(got, wanted));
     json_decref(wanted);
     json_decref(got);
@@ -80,7 +80,7 @@ static void test_a_long_message_is_cut_between_characters(void **state)
             struct buf text = BUF_INIT;
             for (size_t i = 0; i < before; i++)
                 buf_putc(&text, 'a');
-            for (int i = 0; i < 600; i++)
+            for (int i = 0; i < API_ERROR_MESSAGE_MAX; i++)
                 buf_puts(&text, characters[c]);
             struct api_error e;
             api_error_bad(&e, NULL, buf_str(&text), "%s", buf_str(&text));
@@ -107,15 +107,41 @@ static void test_a_message_that_just_fits_is_whole(void **state)
     assert_string_equal(e.message, text);
 }
 
+/* As the openai package does it; see README.md. */
+static void test_what_is_retryable_is_what_clients_try_again(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        int should_retry;
+        bool retryable;
+    } rows[] = {
+        { 400, 0, false },  { 401, 0, false },  { 404, 0, false }, { 408, 0, true },
+        { 409, 0, true },   { 413, 0, false },  { 429, 0, true },  { 499, 0, false },
+        { 500, 0, true },   { 502, 0, true },   { 503, 0, true },  { 504, 0, true },
+        { 429, -1, false }, { 503, -1, false }, { 400, 1, true },
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct api_error e;
+        api_error_set(&e, rows[i].status, "server_error", NULL, NULL, "no");
+        e.should_retry = rows[i].should_retry;
+        assert_int_equal(api_error_retryable(&e), rows[i].retryable);
+        json_t *got = written(&e);
+        assert_int_equal(json_bool_at(got, "error.retryable", -1), rows[i].retryable);
+        json_decref(got);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_envelope_has_the_four_members_and_no_others),
+        cmocka_unit_test(test_the_envelope_has_its_five_members_and_no_others),
         cmocka_unit_test(test_what_is_not_known_is_null),
         cmocka_unit_test(test_setting_forgets_what_was_there),
         cmocka_unit_test(test_quotes_and_controls_in_a_message_stay_inside_it),
         cmocka_unit_test(test_a_long_message_is_cut_between_characters),
         cmocka_unit_test(test_a_message_that_just_fits_is_whole),
+        cmocka_unit_test(test_what_is_retryable_is_what_clients_try_again),
     };
     json_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);

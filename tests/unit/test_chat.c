@@ -546,7 +546,7 @@ static void test_an_abort_in_midstream_is_an_error_frame(void **state)
     expect(b, ROLE);
     expect(b, TEXT("half"));
     expect(b, "{\"error\":{\"message\":\"bye\",\"type\":\"server_error\",\"param\":null,"
-              "\"code\":\"shutting_down\"}}");
+              "\"code\":\"shutting_down\",\"retryable\":true}}");
     expect_no_more(b);
     end(b);
 }
@@ -766,6 +766,7 @@ static void test_calls_of_a_stream_come_under_the_clients_names(void **state)
     call_both(b);
     assert_int_equal(chat_state(b->chat), CHAT_ENDED);
     assert_string_equal(chat_finish_reason(b->chat), "tool_calls");
+    assert_int_equal(chat_tool_calls(b->chat), 2);
     pull(b);
     expect(b, ROLE);
     expect(b, REASONING("hm"));

@@ -135,7 +135,7 @@ static void test_an_error_is_a_frame_with_the_envelope(void **state)
     api_error_set(&error, 502, "server_error", "worker_lost", NULL, "a\n\nb");
     chunk_error(&out, &error);
     frames_expect(&out, "{\"error\":{\"message\":\"a\\n\\nb\",\"type\":\"server_error\","
-                        "\"param\":null,\"code\":\"worker_lost\"}}");
+                        "\"param\":null,\"code\":\"worker_lost\",\"retryable\":true}}");
     assert_int_equal(out.len, 0);
     buf_free(&out);
 }
