@@ -190,6 +190,9 @@ static const char *const atoms[] = {
     "[r",
     "[redacted]a",
     "key=[redacted]",
+    "key=[[redacted",
+    "key=key=[redacted\\",
+    "://--key ",
     "%5Bredacted%5D",
 };
 

@@ -22,6 +22,7 @@ struct ending {
 };
 
 #define ENDING(text) (text), (sizeof(text) - 1)
+#define MARK_OPEN "[redacted" /* REDACT_MARK, perhaps cut */
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 static const struct ending endings_a[] = {
@@ -291,7 +292,8 @@ static bool counts(const struct writing *w, size_t width)
     return width <= w->separator_width || width == 2;
 }
 
-static const char *bare_end(const char *at, const char *end, const struct writing *w)
+/* One that may be refused ends before a mark: so each that is refused is short, and no text is looked at again and again. */
+static const char *bare_end(const char *at, const char *end, const struct writing *w, bool weak)
 {
     size_t width;
     const char *mark_end = encoded_word(at, end, REDACT_MARK);
@@ -300,7 +302,8 @@ static const char *bare_end(const char *at, const char *end, const struct writin
         unsigned char c = encoded_char(at, end, &width);
         if (behind != NULL)
             width = (size_t)(behind - at);
-        else if (ends_word(c) && counts(w, width))
+        else if ((ends_word(c) && counts(w, width)) ||
+                 (weak && c == '[' && encoded_word(at, end, MARK_OPEN) != NULL))
             break;
     }
     return at;
@@ -363,7 +366,7 @@ static bool looks_secret(const char *value, const char *value_end, const struct 
     bool digit = false;
     if (len < WEAK_TIGHT_MIN)
         return false;
-    if (memmem(value, len, REDACT_MARK, sizeof(REDACT_MARK) - 2) != NULL)
+    if (memmem(value, len, MARK_OPEN, sizeof(MARK_OPEN) - 1) != NULL)
         return false; /* or a second look could find what the first did not */
     if (w->separator == '=' && !w->blanks)
         return true;
@@ -436,7 +439,7 @@ struct secret_span secret_value(const struct secret_name *n, const char *at, con
     else if (strength == NAME_HEADER && c == ':')
         value_end = header_end(value, end, &w);
     else
-        value_end = bare_end(over_scheme(value, end), end, &w);
+        value_end = bare_end(over_scheme(value, end), end, &w, strength == NAME_WEAK);
     const char *judged = coloured ? value - 1 : value;
     if (value_end <= judged || (strength == NAME_WEAK && !looks_secret(judged, value_end, &w)) ||
         (!coloured && (is_mark(value, end) || says_nothing(value, (size_t)(value_end - value)))))
