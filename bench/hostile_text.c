@@ -193,6 +193,7 @@ static const char *const atoms[] = {
     "key=[[redacted",
     "key=key=[redacted\\",
     "://--key ",
+    "%5Bredacted%5D{\"secret\":[",
     "%5Bredacted%5D",
 };
 

@@ -434,7 +434,10 @@ struct secret_span secret_value(const struct secret_name *n, const char *at, con
     value = over_controls(value, end);
     bool coloured =
         value != from; /* then all of it goes: what is shown for the colour would be a value */
-    if (open_quote(&value, end, &w, strength >= NAME_STRONG))
+    bool quoted = open_quote(&value, end, &w, strength >= NAME_STRONG);
+    if (!coloured && is_mark(value, end))
+        return nothing;
+    if (quoted)
         value_end = quoted_end(value, end, &w);
     else if (strength == NAME_HEADER && c == ':')
         value_end = header_end(value, end, &w);
@@ -442,7 +445,7 @@ struct secret_span secret_value(const struct secret_name *n, const char *at, con
         value_end = bare_end(over_scheme(value, end), end, &w, strength == NAME_WEAK);
     const char *judged = coloured ? value - 1 : value;
     if (value_end <= judged || (strength == NAME_WEAK && !looks_secret(judged, value_end, &w)) ||
-        (!coloured && (is_mark(value, end) || says_nothing(value, (size_t)(value_end - value)))))
+        (!coloured && says_nothing(value, (size_t)(value_end - value))))
         return nothing;
     return (struct secret_span){ coloured ? from : value, value_end };
 }
