@@ -411,9 +411,11 @@ static bool open_quote(const char **value, const char *end, struct writing *w, b
     return true;
 }
 
-static const char *over_controls(const char *at, const char *end)
+/* A question mark is shown for each, and belongs to the value. */
+static const char *over_controls(const char *at, const char *end, size_t *ret_count)
 {
-    for (const char *behind; (behind = encoded_control_end(at, end)) != NULL;)
+    *ret_count = 0;
+    for (const char *behind; (behind = encoded_control_end(at, end)) != NULL; ++*ret_count)
         at = encoded_run(behind, end, CH_SPACE);
     return at;
 }
@@ -431,7 +433,8 @@ struct secret_span secret_value(const struct secret_name *n, const char *at, con
         return nothing;
     const char *from = value;
     const char *value_end;
-    value = over_controls(value, end);
+    size_t controls;
+    value = over_controls(value, end, &controls);
     bool coloured =
         value != from; /* then all of it goes: what is shown for the colour would be a value */
     bool quoted = open_quote(&value, end, &w, strength >= NAME_STRONG);
@@ -443,7 +446,7 @@ struct secret_span secret_value(const struct secret_name *n, const char *at, con
         value_end = header_end(value, end, &w);
     else
         value_end = bare_end(over_scheme(value, end), end, &w, strength == NAME_WEAK);
-    const char *judged = coloured ? value - 1 : value;
+    const char *judged = value - controls;
     if (value_end <= judged || (strength == NAME_WEAK && !looks_secret(judged, value_end, &w)) ||
         (!coloured && says_nothing(value, (size_t)(value_end - value))))
         return nothing;
