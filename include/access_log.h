@@ -26,7 +26,7 @@ struct access {
 /* `routes` says what it ended in. */
 void access_note(const struct routes *routes, const struct access *access);
 
-/* Notes what ends on that path. `routes` is borrowed. */
+/* Notes what ends on that path; requests of the API are also recorded (request_record.h). `routes` is borrowed. */
 void access_log_register(struct st_h2o_pathconf_t *path, const struct routes *routes);
 
 #endif

@@ -21,6 +21,7 @@
 struct chat;
 struct chat_request;
 struct conversation;
+struct trace;
 struct turn_plan;
 struct turns;
 
@@ -39,6 +40,7 @@ struct chat_options {
     int64_t created;                    /* unix seconds */
     size_t completion_max_bytes;        /* of an answer that is collected */
     bool runs_again;                    /* once, when its worker is lost before anything was sent */
+    struct trace *trace;                /* counted by the chat; NULL: it is not recorded */
 };
 
 /* `on_output` is called when there is something new to pull, or the state has changed; it may chat_free. It is never

@@ -16,10 +16,11 @@ void conversation_free(struct conversation *c);
 
 /* Runs the plan on the thread that knows the conversation: a parked turn whose calls the last messages answer, or an idle
  * thread, which is given only what is new; else on a new one. Takes the plan, whose items are those of
- * conversation_new. NULL when no worker is ready. */
+ * conversation_new. NULL when no worker is ready. `trace` as with turn_begin. */
 CHECK_RESULT struct turn *conversation_run(const struct conversation *c, const json_t *messages,
                                            struct turns *turns, struct turn_plan *plan,
-                                           const struct turn_events *events, void *owner);
+                                           const struct turn_events *events, void *owner,
+                                           struct trace *trace);
 
 /* Items of the history that come after the last one that the model said; 0 when it has said nothing yet. They are what a
  * thread that has seen the rest must still be given. */

@@ -32,6 +32,9 @@ void exchanges_free(struct exchanges *all);
 void exchanges_configure(struct exchanges *all, const struct exchange_options *options);
 size_t exchanges_count(const struct exchanges *all);
 
+/* How many of them are streams, waiting ones included. */
+size_t exchanges_streaming(const struct exchanges *all);
+
 /* Ends every exchange: 503 to those that wait, an error frame to those that stream. */
 void exchanges_end_all(struct exchanges *all);
 

@@ -17,6 +17,9 @@ CHECK_RESULT bool file_read(const char *path, struct buf *out, size_t max_bytes)
  * fsync, rename. What root writes is given to the owner of the folder. False with errno when any step fails; the old file is then untouched. */
 CHECK_RESULT bool file_replace(const char *path, const char *bytes, size_t len);
 
+/* The same without fsync, for what may be lost, or be there cut off, after a power failure: it takes no time of the disk. */
+CHECK_RESULT bool file_replace_unsynced(const char *path, const char *bytes, size_t len);
+
 /* Makes the folder, mode 0700, unless it is there. */
 CHECK_RESULT bool file_make_folder(const char *path);
 

@@ -109,4 +109,7 @@ uint64_t incarnation_uptime_ms(const struct incarnation *inc);
 /* Resident memory by its own last word, in bytes; 0: not told yet. */
 int64_t incarnation_rss_bytes(const struct incarnation *inc);
 
+/* How long the last heartbeat took to be answered, or how long one goes unanswered that takes longer already; -1: not known yet. */
+int64_t incarnation_rpc_latency_ms(const struct incarnation *inc);
+
 #endif

@@ -4,15 +4,22 @@
 #define OBSERVATORY_H
 
 #include "mem.h"
+#include "trace.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct config;
 struct deadlines;
 struct disk;
+struct health;
+struct interactions;
 struct loop_lag;
 struct maintenance;
+struct prices;
+struct trace_buffer;
 struct uv_loop_s;
+struct worker;
 
 #define OBSERVATORY_FLUSH_MS 2000 /* for files that are being written at the end */
 
@@ -20,8 +27,19 @@ struct uv_loop_s;
 struct observatory {
     struct deadlines *deadlines; /* borrowed */
     struct disk *disk;
+    struct health *health;
+    struct worker *worker; /* borrowed: that is watched; NULL: none */
     struct maintenance *maintenance;
     struct loop_lag *lag;
+    struct trace_buffer *trace_buffer;
+    struct trace_sink trace_sink;      /* what requests record goes through it */
+    uint64_t started_ms;               /* monotonic */
+    unsigned closing;                  /* parts that are not closed yet */
+    void (*on_closed)(void *ctx);      /* of observatory_close */
+    void *on_closed_ctx;               /* borrowed */
+    char *home;                        /* CODEX_HOME */
+    struct prices *prices;             /* NULL: no file of prices */
+    struct interactions *interactions; /* NULL: no request log */
 };
 
 /* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is
@@ -37,8 +55,17 @@ CHECK_RESULT bool observatory_check(const struct config *config, char **ret_why)
 /* Other settings, from now on; observatory_check has passed them. */
 void observatory_configure(struct observatory *o, const struct config *config);
 
+/* Begins to watch the health of all; of this worker, too, which must outlive that. NULL: no worker's any more. */
+void observatory_watch_worker(struct observatory *o, struct worker *worker);
+
 /* Takes nothing more to be written, and calls `on_closed` once when all of it is; also from within. */
 void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void *ctx);
+
+/* Since observatory_open. */
+uint64_t observatory_uptime_ms(const struct observatory *o);
+
+/* Whether all that was to be written is: then observatory_close waits for questions alone, whose answers nobody needs. */
+bool observatory_written(const struct observatory *o);
 
 /* After on_closed, or when nothing was written yet. Safe to repeat. */
 void observatory_free(struct observatory *o);

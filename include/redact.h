@@ -39,6 +39,9 @@ void redact_skip(struct redact *r, const char *line, size_t len);
 /* Cuts what was scrubbed to `max` bytes, between two characters. The other way round, half a secret would not be known as one. */
 void redact_cut(struct buf *text, size_t max);
 
+/* The same by characters. */
+void redact_cut_chars(struct buf *text, size_t max);
+
 /* Logs the next line of a text: scrubbed, then cut. */
 void redact_log(struct redact *r, enum log_level level, const char *component, const char *event,
                 const char *line, size_t len);

@@ -12,6 +12,8 @@
 
 struct api_error;
 struct st_h2o_req_t;
+struct trace;
+struct trace_sink;
 
 #define REQCTX_MODEL_MAX 64
 
@@ -24,19 +26,23 @@ struct reqctx {
     const char *outcome;             /* static: of a chat, "stop", "client_gone", ...; NULL: none */
     char model[REQCTX_MODEL_MAX];    /* a known one, or empty */
     char key_name[KEY_NAME_MAX + 1]; /* of the key that was presented, or empty */
-    int64_t queue_ms; /* from the request to its turn, or to the end of its patience */
+    int64_t queue_ms; /* waited for its turn, or until the end of its patience; all runs together */
     struct turn_usage usage;
     unsigned runs;    /* beside the first */
     bool maintenance; /* it was refused for that */
     bool admitted;    /* it had its turn: what went wrong then is not our refusal */
     uint64_t busy_ns; /* that we worked on it: stopwatch.h */
-    uint64_t
-        first_byte_ns; /* monotonic: when the head of the answer was given to h2o; 0: it has none, or nobody to take it */
+    /* When the head of the answer was given to h2o, monotonic; 0: there is none, or nobody to take it. */
+    uint64_t first_byte_ns;
     size_t bytes_in;        /* of the body of the request */
     bool stream;            /* it asked for one; of a chat that could be read, as all that follow */
     unsigned messages;      /* of the request */
     unsigned tools_offered; /* by the client, whether the model may call them or not */
     unsigned tool_calls;    /* that the answer holds, over all choices */
+    struct trace *trace;    /* borrowed: of request_trace.h; NULL: it is not recorded */
+    const struct trace_sink *trace_sink; /* borrowed */
+    const char *
+        prompt; /* in the request's pool: the start of the last user message, scrubbed; NULL unless that is logged */
 };
 
 /* Makes the context of a request; once, before anything is answered. */

@@ -40,5 +40,8 @@ void handle_maintenance(struct routes *routes, struct st_h2o_req_t *req);
 void handle_maintenance_change(struct routes *routes, struct st_h2o_req_t *req);
 void handle_metrics(struct routes *routes, struct st_h2o_req_t *req);
 void handle_status(struct routes *routes, struct st_h2o_req_t *req);
+void handle_traces(struct routes *routes, struct st_h2o_req_t *req);
+void handle_trace(struct routes *routes, struct st_h2o_req_t *req);
+void handle_interactions(struct routes *routes, struct st_h2o_req_t *req);
 
 #endif

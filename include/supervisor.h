@@ -82,6 +82,7 @@ struct supervisor_status {
     uint64_t uptime_ms;       /* since ready; 0: not ready */
     size_t input_queue_bytes; /* that the worker has not read yet */
     int64_t rss_bytes;        /* of the worker; 0: not known yet */
+    int64_t rpc_latency_ms;   /* as incarnation_rpc_latency_ms; -1: not known */
 };
 
 /* The caller owns the result, and `hooks` must outlive it. What the options borrow must live until it is replaced. */

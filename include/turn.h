@@ -18,6 +18,8 @@
 
 struct deadlines;
 struct rpc;
+struct rpc_message;
+struct trace;
 struct turn;
 struct turns;
 
@@ -88,10 +90,10 @@ void turns_worker_ready(struct turns *turns, struct rpc *rpc);
 void turns_worker_gone(struct turns *turns);
 
 /* Takes a notification of the worker. False when it is none of a turn's. */
-bool turns_notification(struct turns *turns, const char *method, const json_t *params);
+bool turns_notification(struct turns *turns, const struct rpc_message *note);
 
 /* Takes a request of the worker. False when it is none of a turn's function calls. */
-bool turns_request(struct turns *turns, const json_t *id, const char *method, const json_t *params);
+bool turns_request(struct turns *turns, const struct rpc_message *request);
 
 /* Turns that occupy the worker now; kept ones do not. */
 size_t turns_active(const struct turns *turns);
@@ -109,9 +111,11 @@ uint64_t turns_begun(const struct turns *turns);
 void turns_drop_kept(struct turns *turns);
 
 /* Starts a turn and takes the plan's JSON in any case. Returns NULL when no worker is ready. The result is
- * linked: it stays valid until on_end or turn_detach. */
+ * linked: it stays valid until on_end or turn_detach. What happens is recorded in `trace`, which may be NULL, until somebody
+ * else carries on with the thread, or the trace is closed. */
 CHECK_RESULT struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
-                                     const struct turn_events *events, void *owner);
+                                     const struct turn_events *events, void *owner,
+                                     struct trace *trace);
 
 #define TURN_DIGEST_BYTES THREAD_DIGEST_BYTES
 
@@ -133,7 +137,7 @@ bool turn_waits_for(const struct turn *turn, const struct turn_result *results, 
 /* Gives a parked turn its results, of which turn_waits_for must be true, and a new owner. Takes the contents. The model
  * goes on; the result is linked as that of turn_begin. */
 struct turn *turn_resume(struct turn *turn, struct turn_result *results, size_t count,
-                         const struct turn_events *events, void *owner);
+                         const struct turn_events *events, void *owner, struct trace *trace);
 
 /* Whether the turn is an idle thread, to be used by turn_again. */
 bool turn_is_idle(const struct turn *turn);
@@ -141,7 +145,7 @@ bool turn_is_idle(const struct turn *turn);
 /* Runs the model once more on an idle thread: plan->items are the new ones only, plan->thread is not used. Takes the plan. The
  * result is linked as that of turn_begin. */
 struct turn *turn_again(struct turn *turn, struct turn_plan *plan, const struct turn_events *events,
-                        void *owner);
+                        void *owner, struct trace *trace);
 
 /* The owner leaves: no event comes any more, the model is interrupted. Safe on NULL. */
 void turn_detach(struct turn *turn);

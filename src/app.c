@@ -8,6 +8,7 @@
 #include "descriptors.h"
 #include "exchange.h"
 #include "file.h"
+#include "health.h"
 #include "hint.h"
 #include "key_command.h"
 #include "keyring.h"
@@ -179,13 +180,18 @@ static void close_signals(struct app *app)
     uv_close((uv_handle_t *)&app->sighup, NULL);
 }
 
-/* The thread that writes hangs in a disk that does not answer: the loop could never be closed. */
+/* A thread hangs, in a disk that does not answer or in a name that nobody knows: the loop could never be closed. Only in the first case
+ * is something lost. */
 static void on_flush_deadline(struct deadline *d)
 {
-    (void)d;
-    log_error("app", "disk_stuck", LOG_INT("waited_ms", OBSERVATORY_FLUSH_MS));
+    const struct app *app = deadline_owner(d, struct app, flush);
+    int rc = observatory_written(&app->observatory) ? 0 : EXIT_IO;
+    if (rc != 0)
+        log_error("app", "disk_stuck", LOG_INT("waited_ms", OBSERVATORY_FLUSH_MS));
+    else
+        log_info("app", "stopped", LOG_INT("exit_code", rc));
     log_stop();
-    _exit(EXIT_IO);
+    _exit(rc);
 }
 
 static void on_observatory_closed(void *ctx)
@@ -193,6 +199,13 @@ static void on_observatory_closed(void *ctx)
     struct app *app = ctx;
     deadline_clear(app->deadlines, &app->flush);
     uv_stop(&app->loop); /* h2o's own handles would keep it running */
+}
+
+/* What is being written is written; then the loop stops. */
+static void close_observatory(struct app *app)
+{
+    deadline_set(app->deadlines, &app->flush, OBSERVATORY_FLUSH_MS, on_flush_deadline);
+    observatory_close(&app->observatory, on_observatory_closed, app);
 }
 
 static void on_worker_stopped(void *ctx)
@@ -203,13 +216,13 @@ static void on_worker_stopped(void *ctx)
     app->login = NULL;
     model_stub_close(app->demo, NULL, NULL);
     app->demo = NULL;
-    deadline_set(app->deadlines, &app->flush, OBSERVATORY_FLUSH_MS, on_flush_deadline);
-    observatory_close(&app->observatory, on_observatory_closed, app);
+    close_observatory(app);
 }
 
 static void on_drained(void *ctx)
 {
     struct app *app = ctx;
+    observatory_watch_worker(&app->observatory, NULL); /* its end is no failure */
     worker_stop(app->worker, on_worker_stopped, app);
 }
 
@@ -440,6 +453,7 @@ static void catch_one(struct app *app, uv_signal_t *handle, uv_signal_cb fn, int
 static void catch_signals(struct app *app)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at the limit of its size is an error of that write */
     catch_one(app, &app->sigterm, on_signal, SIGTERM);
     catch_one(app, &app->sigint, on_signal, SIGINT);
     catch_one(app, &app->sighup, on_hangup, SIGHUP);
@@ -547,6 +561,7 @@ static void on_worker_change(void *ctx, bool ready)
 {
     struct app *app = ctx;
     admission_open(app->admission, ready);
+    health_worker_changed(app->observatory.health);
     if (!ready)
         return;
     app->login_wanted = false;
@@ -590,6 +605,7 @@ static int start(struct app *app)
              LOG_ID("source", launch_source_name(app->source)));
     say_listening(app);
     worker_on_change(app->worker, on_worker_change, app);
+    observatory_watch_worker(&app->observatory, app->worker);
     worker_on_recycle_failed(app->worker, on_recycle_failed, app);
     watch_login(app);
     worker_start(app->worker);
@@ -622,10 +638,11 @@ static int run_loop(struct app *app)
     log_start();
     metrics_start();
     int rc = start(app);
-    if (rc == 0)
-        uv_run(&app->loop, UV_RUN_DEFAULT);
-    else
+    if (rc != 0) {
         close_signals(app);
+        close_observatory(app); /* the start may have given it work */
+    }
+    uv_run(&app->loop, UV_RUN_DEFAULT);
     int closed = tear_down(app);
     metrics_reset();
     log_info("app", "stopped", LOG_INT("exit_code", rc != 0 ? rc : closed));

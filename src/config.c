@@ -199,13 +199,14 @@ static const struct setting settings[] = {
     { "HEALTH_INTERVAL_MS", MILLIS, FIELD(health_interval_ms), "10000", 100, HOUR, NULL,
       "how often the checks are made" },
     { "HEALTH_TIMEOUT_MS", MILLIS, FIELD(health_timeout_ms), "2000", 10, HOUR, NULL,
-      "a tcp check without a connection by then has failed" },
+      "a check without an answer by then has failed" },
     { "HEALTH_RPC_MAX_MS", MILLIS, FIELD(health_rpc_max_ms), "5000", 1, HOUR, NULL,
-      "the check worker_rpc fails when the last answered heartbeat took longer" },
+      "the check worker_rpc fails when the last heartbeat took longer to be answered" },
     { "HEALTH_DISK_MIN_BYTES", BYTES, FIELD(health_disk_min_bytes), "104857600", 0,
       1024 * 1024 * MIB, NULL, "the check disk fails when CODEX_HOME has less room" },
     { "HEALTH_MEMORY_MAX_PERCENT", COUNT, FIELD(health_memory_max_percent), "90", 1, 100, NULL,
-      "the check memory fails when more of the cgroup's limit is in use" },
+      "the check memory fails when more of the cgroup's limit, or else of the machine's memory, is "
+      "in use" },
     { "PROXY_TRACE_BUFFER", TEXT, FIELD(trace_buffer), "off", 0, 0, NULL,
       "requests that leave a trace file in CODEX_HOME/trace-buffer: off, errors, all, or sample:N "
       "for errors and one of N others" },
@@ -434,17 +435,17 @@ void config_free(struct config *c)
 
 /* What was bound, sized or started by them stays as it is until the next start. */
 static const char *const fixed_names[] = {
-    "SETTINGS_FILE",   "PORT",
-    "PROXY_HOST",      "PROXY_API_KEY",
-    "CODEX_HOME",      "DEMO_MODEL",
-    "MAX_BODY_BYTES",  "REQUEST_READ_TIMEOUT_MS",
-    "STARTUP_HINT",    "PROXY_API_KEY_FILE",
-    "AUTH_POLL_MS",    "PROXY_KEYS_FILE",
-    "MAX_CONNECTIONS", "MAX_BODIES_BYTES",
-    "PROXY_ADMIN_KEY", "PROXY_ADMIN_KEY_FILE",
-    "METRICS_PORT",    "METRICS_HOST",
-    "INTERACTION_LOG", "PROXY_MAINTENANCE_MODE",
-    "HEALTH_CHECKS",   "PROXY_TRACE_KEY_FILE",
+    "SETTINGS_FILE",        "PORT",
+    "PROXY_HOST",           "PROXY_API_KEY",
+    "CODEX_HOME",           "DEMO_MODEL",
+    "MAX_BODY_BYTES",       "REQUEST_READ_TIMEOUT_MS",
+    "STARTUP_HINT",         "PROXY_API_KEY_FILE",
+    "AUTH_POLL_MS",         "PROXY_KEYS_FILE",
+    "MAX_CONNECTIONS",      "MAX_BODIES_BYTES",
+    "PROXY_ADMIN_KEY",      "PROXY_ADMIN_KEY_FILE",
+    "METRICS_PORT",         "METRICS_HOST",
+    "INTERACTION_LOG",      "PROXY_MAINTENANCE_MODE",
+    "PROXY_TRACE_KEY_FILE",
 };
 
 static bool is_fixed(const struct setting *s)

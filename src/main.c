@@ -7,6 +7,8 @@
 #include "mem.h"
 #include "observatory.h"
 #include "sentinel.h"
+#include "status_command.h"
+#include "trace_command.h"
 
 #include <fcntl.h>
 #include <sodium.h>
@@ -29,6 +31,8 @@ static void print_help(FILE *out)
         "       codex-api key add NAME [--rpm N] [--burst N]\n"
         "       codex-api key list\n"
         "       codex-api key remove NAME\n"
+        "       codex-api traces [ID [--json]]\n"
+        "       codex-api status [--json] [--url URL]\n"
         "\n"
         "Without an option it serves until SIGTERM or SIGINT, then finishes what is in flight and "
         "exits 0.\n"
@@ -41,6 +45,14 @@ static void print_help(FILE *out)
         "                  minute (0: no limit), of which --burst may come at once\n"
         "  key list        prints the names and their rates\n"
         "  key remove      the key of that name opens no more\n"
+        "  traces          lists the traces that requests have left, the newest first\n"
+        "  traces ID       what went where when in the request of that id, or of the one id that "
+        "begins so;\n"
+        "                  --json: as it is in the file\n"
+        "  status          asks the codex-api that runs with these settings, or at URL, how it is: "
+        "0 "
+        "ready,\n"
+        "                  1 not ready, 69 nobody there; --json prints its /status.json\n"
         "\n",
         out);
     config_help(out);
@@ -67,12 +79,20 @@ static int serve_or_check(bool check_only)
     return rc;
 }
 
-static int change_keys(int argc, char **argv)
+static const struct command {
+    const char *name;
+    int (*run)(const struct config *config, int argc, char **argv, FILE *out, FILE *err);
+} commands[] = {
+    { "key", key_command },
+    { "traces", trace_command },
+};
+
+static int run_command(const struct command *command, int argc, char **argv)
 {
     struct config config;
     int rc = EXIT_CONFIG;
     if (config_load(&config, stderr) == 0)
-        rc = key_command(&config, argc, argv, stdout, stderr);
+        rc = command->run(&config, argc, argv, stdout, stderr);
     config_free(&config);
     return rc;
 }
@@ -102,8 +122,11 @@ int main(int argc, char **argv)
     }
     if (argc <= 1)
         return serve_or_check(false);
-    if (strcmp(argv[1], "key") == 0)
-        return change_keys(argc - 1, argv + 1);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return run_command(&commands[i], argc - 1, argv + 1);
+    if (strcmp(argv[1], "status") == 0)
+        return status_command(argc - 1, argv + 1, stdout, stderr);
     if (option != NULL && strcmp(option, "--check-config") == 0)
         return serve_or_check(true);
     if (option != NULL && strcmp(option, "--version") == 0) {

@@ -1,30 +1,176 @@
 /* All that watches and has a state of its own, put together. */
 #include "observatory.h"
 
+#include "clock.h"
 #include "config.h"
 #include "disk.h"
+#include "file.h"
+#include "health.h"
+#include "interactions.h"
+#include "log.h"
 #include "loop_lag.h"
 #include "maintenance.h"
+#include "prices.h"
+#include "trace_buffer.h"
+#include "trace_seal.h"
+#include "worker.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- traces ---- */
+
+/* What is wrong with a setting, as one message that begins with its name; takes `why`. */
+static bool complain(const char *setting, char *why, char **ret_why)
+{
+    *ret_why = xasprintf("%s: %s", setting, why);
+    free(why);
+    return false;
+}
+
+/* A file that is missing is made at the start, by no check. */
+static bool check_traces(const struct config *config, char **ret_why)
+{
+    struct trace_mode mode;
+    char *why = NULL;
+    if (!trace_mode_parse(config->trace_buffer, &mode)) {
+        *ret_why = xasprintf("PROXY_TRACE_BUFFER: must be off, errors, all or sample:N with N from "
+                             "1 to %d",
+                             TRACE_SAMPLE_MAX);
+        return false;
+    }
+    const char *file = config->trace_key_file;
+    if (file == NULL || !file_exists(file))
+        return true;
+    struct trace_seal_key *key = trace_seal_key_read(file, &why);
+    trace_seal_key_free(key);
+    return key != NULL || complain("PROXY_TRACE_KEY_FILE", why, ret_why);
+}
+
+static void configure_traces(struct observatory *o, const struct config *config)
+{
+    struct trace_mode mode;
+    bool ok = trace_mode_parse(config->trace_buffer, &mode);
+    assert(ok); /* observatory_check has passed it */
+    trace_buffer_configure(o->trace_buffer, &mode, (uint64_t)config->trace_ttl_ms,
+                           (size_t)config->trace_files_max);
+}
+
+static bool records(void *ctx)
+{
+    return trace_buffer_records(ctx);
+}
+
+static bool wants(void *ctx, bool failed)
+{
+    return trace_buffer_wants(ctx, failed);
+}
+
+static void put(void *ctx, const char *req_id, int64_t wall_ms, struct buf *json)
+{
+    trace_buffer_put(ctx, req_id, wall_ms, json);
+}
+
+static bool open_traces(struct observatory *o, const struct config *config, const char *home,
+                        char **ret_why)
+{
+    struct trace_seal_key *key = NULL;
+    char *why = NULL;
+    char *folder = xasprintf("%s/%s", home, TRACE_FOLDER);
+    bool ok = true;
+    if (config->trace_key_file != NULL) {
+        key = trace_buffer_key(config->trace_key_file, folder, &why);
+        ok = key != NULL || complain("PROXY_TRACE_KEY_FILE", why, ret_why);
+    }
+    if (ok) {
+        o->trace_buffer = trace_buffer_new(o->disk, o->deadlines, folder, key);
+        o->trace_sink = (struct trace_sink){ records, wants, put, o->trace_buffer };
+    }
+    free(folder);
+    return ok;
+}
+
+/* ---- prices and the request log ---- */
+
+static struct prices *load_prices(const struct config *config, char **ret_why)
+{
+    char *why = NULL;
+    struct prices *prices = prices_load(config->price_file, &why);
+    if (prices == NULL)
+        *ret_why = xasprintf("PRICE_FILE: %s", why);
+    free(why);
+    return prices;
+}
+
+static bool check_prices(const struct config *config, char **ret_why)
+{
+    if (config->price_file == NULL)
+        return true;
+    struct prices *prices = load_prices(config, ret_why);
+    bool ok = prices != NULL;
+    prices_free(prices);
+    return ok;
+}
+
+/* A file that has become wrong since it was checked changes nothing. */
+static void configure_prices(struct observatory *o, const struct config *config)
+{
+    char *why = NULL;
+    struct prices *prices = config->price_file != NULL ? load_prices(config, &why) : NULL;
+    if (why != NULL) {
+        log_error("app", "setting_complaint", LOG_ID("text", why));
+        free(why);
+        return;
+    }
+    prices_free(o->prices);
+    o->prices = prices;
+}
+
+static struct interaction_limits interaction_limits(const struct config *config)
+{
+    return (struct interaction_limits){ .retention_days = config->interaction_retention_days,
+                                        .max_bytes = config->interaction_max_bytes };
+}
+
+static void open_interactions(struct observatory *o, const struct config *config)
+{
+    const struct interactions_options options = { .disk = o->disk,
+                                                  .deadlines = o->deadlines,
+                                                  .home = o->home,
+                                                  .wall_ms = clock_wall_ms,
+                                                  .limits = interaction_limits(config) };
+    if (config->interaction_log != 0)
+        o->interactions = interactions_new(&options);
+}
+
+/* ---- the whole ---- */
 
 bool observatory_check(const struct config *config, char **ret_why)
 {
-    (void)config;
-    (void)ret_why;
-    return true;
+    return check_traces(config, ret_why) && check_prices(config, ret_why) &&
+           health_settings_check(config->health_checks, config->health_required, ret_why);
 }
 
 void observatory_configure(struct observatory *o, const struct config *config)
 {
+    const struct interaction_limits limits = interaction_limits(config);
     maintenance_configure(o->maintenance, config->maintenance_retry_after_s);
+    configure_prices(o, config);
+    if (o->interactions != NULL)
+        interactions_configure(o->interactions, &limits);
+    configure_traces(o, config);
+    health_configure(o->health, config);
 }
 
 bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct deadlines *deadlines,
                       const struct config *config, const char *home, char **ret_why)
 {
-    *o = (struct observatory){ .deadlines = deadlines };
+    *o = (struct observatory){ .deadlines = deadlines, .home = xstrdup(home) };
+    o->started_ms = clock_mono_ms();
     o->disk = disk_new(loop);
+    o->health = health_new(loop, deadlines, o->disk, home);
     o->lag = loop_lag_new(loop);
-    if (!observatory_check(config, ret_why))
+    if (!observatory_check(config, ret_why) || !open_traces(o, config, home, ret_why))
         return false;
     const struct maintenance_options maintenance = {
         .disk = o->disk,
@@ -33,20 +179,77 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
         .retry_after_s = config->maintenance_retry_after_s,
     };
     o->maintenance = maintenance_new(&maintenance);
+    open_interactions(o, config);
     observatory_configure(o, config);
     return true;
 }
 
+/* It is no failure that the first worker has not started yet. */
+static bool starts_first(const struct supervisor_status *s)
+{
+    return (s->state == SUP_STOPPED || s->state == SUP_PREPARING || s->state == SUP_STARTING) &&
+           s->restarts == 0 && s->restart_streak == 0;
+}
+
+/* In each round of the checks. */
+static void look(void *ctx, struct health_worker *ret)
+{
+    struct observatory *o = ctx;
+    struct supervisor_status s;
+    worker_status(o->worker, &s);
+    bool traces = trace_buffer_healthy(o->trace_buffer, NULL);
+    health_set(o->health, "traces", traces, traces ? NULL : "write_failed");
+    enum health_status without = starts_first(&s) ? HEALTH_UNKNOWN : HEALTH_FAIL;
+    *ret = (struct health_worker){ .status = worker_ready(o->worker) ? HEALTH_PASS : without,
+                                   .state = sup_state_name(s.state),
+                                   .rpc_latency_ms = s.rpc_latency_ms };
+}
+
+void observatory_watch_worker(struct observatory *o, struct worker *worker)
+{
+    o->worker = worker;
+    health_ask_worker(o->health, worker != NULL ? look : NULL, o);
+    if (worker != NULL)
+        health_start(o->health);
+}
+
+static void on_part_closed(void *ctx)
+{
+    struct observatory *o = ctx;
+    if (--o->closing == 0)
+        o->on_closed(o->on_closed_ctx);
+}
+
 void observatory_close(struct observatory *o, void (*on_closed)(void *ctx), void *ctx)
 {
+    interactions_close(o->interactions);
     maintenance_close(o->maintenance);
-    disk_stop(o->disk, on_closed, ctx);
+    o->closing = 2;
+    o->on_closed = on_closed;
+    o->on_closed_ctx = ctx;
+    health_close(o->health, on_part_closed, o);
+    disk_stop(o->disk, on_part_closed, o);
+}
+
+uint64_t observatory_uptime_ms(const struct observatory *o)
+{
+    return clock_mono_ms() - o->started_ms;
+}
+
+bool observatory_written(const struct observatory *o)
+{
+    return disk_busy_ms(o->disk) == 0;
 }
 
 void observatory_free(struct observatory *o)
 {
+    health_free(o->health);
     maintenance_free(o->maintenance);
+    trace_buffer_free(o->trace_buffer);
+    interactions_free(o->interactions);
+    prices_free(o->prices);
     loop_lag_free(o->lag);
     disk_free(o->disk);
+    free(o->home);
     *o = (struct observatory){ .disk = NULL };
 }

@@ -58,7 +58,7 @@ static bool give_to_owner_of_folder(int fd, const char *path)
     return ok;
 }
 
-bool file_replace(const char *path, const char *bytes, size_t len)
+static bool replace(const char *path, const char *bytes, size_t len, bool sync)
 {
     char *temporary = xasprintf("%s.%ld.tmp", path, (long)getpid());
     bool ok = false;
@@ -66,7 +66,8 @@ bool file_replace(const char *path, const char *bytes, size_t len)
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         goto out;
-    ok = give_to_owner_of_folder(fd, path) && write_all(fd, bytes, len) && fsync(fd) == 0;
+    ok =
+        give_to_owner_of_folder(fd, path) && write_all(fd, bytes, len) && (!sync || fsync(fd) == 0);
     ok = close(fd) == 0 && ok;
     ok = ok && rename(temporary, path) == 0;
     if (!ok) {
@@ -77,6 +78,16 @@ bool file_replace(const char *path, const char *bytes, size_t len)
 out:
     free(temporary);
     return ok;
+}
+
+bool file_replace(const char *path, const char *bytes, size_t len)
+{
+    return replace(path, bytes, len, true);
+}
+
+bool file_replace_unsynced(const char *path, const char *bytes, size_t len)
+{
+    return replace(path, bytes, len, false);
 }
 
 bool file_make_folder(const char *path)

@@ -7,6 +7,7 @@
 #include "failure.h"
 #include "mem.h"
 #include "message.h"
+#include "trace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ struct chat {
     struct turn_usage usage;
     const char *finish_reason; /* static: of the last choice that ended */
     struct api_error error;
+    struct trace *trace; /* counted; NULL: it is not recorded */
     void (*on_output)(void *ctx);
     void *ctx; /* borrowed */
 };
@@ -72,6 +74,7 @@ struct chat *chat_new(const struct chat_options *o, void (*on_output)(void *ctx)
                                    .service_tier = tier,
                                    .created = o->created,
                                    .include_usage = request->include_usage };
+    c->trace = trace_ref(o->trace);
     c->on_output = on_output;
     c->ctx = ctx;
     c->choice_count = request->choices;
@@ -125,6 +128,7 @@ void chat_free(struct chat *c)
     free(c->choices);
     turn_plan_free(&c->plan);
     conversation_free(c->conversation);
+    trace_unref(c->trace);
     buf_free(&c->frames);
     json_decref(c->root);
     free_text(c->head.id);
@@ -435,9 +439,9 @@ static struct turn *begin_choice(struct chat *c, struct choice *ch, struct turns
     struct turn_plan own = { json_incref(c->plan.thread), json_incref(c->plan.items),
                              json_deep_copy(c->plan.start) };
     if (c->choice_count != 1)
-        return turn_begin(turns, &own, &turn_events, ch);
+        return turn_begin(turns, &own, &turn_events, ch, c->trace);
     return conversation_run(c->conversation, json_object_get(c->root, "messages"), turns, &own,
-                            &turn_events, ch);
+                            &turn_events, ch, c->trace);
 }
 
 bool chat_begin(struct chat *c, struct turns *turns)
@@ -466,6 +470,7 @@ void chat_keepalive(struct chat *c)
 {
     if (!c->stream || c->state == CHAT_ENDED || c->state == CHAT_FAILED)
         return;
+    trace_repeat(c->trace, "keepalive");
     begin_stream(c);
     frame_all(c);
     chunk_comment(&c->frames);

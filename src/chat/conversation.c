@@ -154,7 +154,7 @@ static size_t take_results(const struct conversation *c, const json_t *messages,
 
 static struct turn *resume_parked(const struct conversation *c, const json_t *messages,
                                   struct turns *turns, const struct turn_events *events,
-                                  void *owner)
+                                  void *owner, struct trace *trace)
 {
     unsigned char digest[TURN_DIGEST_BYTES];
     struct turn_result results[OUTPUT_CALLS_MAX];
@@ -163,7 +163,7 @@ static struct turn *resume_parked(const struct conversation *c, const json_t *me
     struct turn *turn = turns_find(turns, digest);
     size_t count = turn != NULL ? take_results(c, messages, results) : 0;
     if (count != 0 && turn_waits_for(turn, results, count))
-        resumed = turn_resume(turn, results, count, events, owner);
+        resumed = turn_resume(turn, results, count, events, owner, trace);
     for (size_t i = 0; i < count; i++)
         json_decref(results[i].content);
     return resumed;
@@ -182,10 +182,10 @@ static void keep_last_items(struct turn_plan *plan, size_t count)
 
 struct turn *conversation_run(const struct conversation *c, const json_t *messages,
                               struct turns *turns, struct turn_plan *plan,
-                              const struct turn_events *events, void *owner)
+                              const struct turn_events *events, void *owner, struct trace *trace)
 {
     unsigned char digest[TURN_DIGEST_BYTES];
-    struct turn *resumed = resume_parked(c, messages, turns, events, owner);
+    struct turn *resumed = resume_parked(c, messages, turns, events, owner, trace);
     if (resumed != NULL) {
         turn_plan_free(plan);
         return resumed;
@@ -193,7 +193,7 @@ struct turn *conversation_run(const struct conversation *c, const json_t *messag
     conversation_digest_seen(c, false, digest);
     struct turn *idle = turns_find(turns, digest);
     if (idle == NULL || !turn_is_idle(idle))
-        return turn_begin(turns, plan, events, owner);
+        return turn_begin(turns, plan, events, owner, trace);
     keep_last_items(plan, c->new_items);
-    return turn_again(idle, plan, events, owner);
+    return turn_again(idle, plan, events, owner, trace);
 }

@@ -445,3 +445,39 @@ json_t *message_tool_content(const json_t *message)
     append_parts(items, json_is_array(content) ? content : NULL, "inputText");
     return items;
 }
+
+/* ---- what is kept of a request ---- */
+
+/* False when not all of it has room before `end`. */
+static bool append_text(struct buf *out, const char *text, size_t len, size_t end)
+{
+    size_t room = end - out->len;
+    buf_append(out, text, len < room ? len : room);
+    return len <= room;
+}
+
+static bool append_texts(struct buf *out, const json_t *content, size_t end)
+{
+    size_t start = out->len;
+    if (json_is_string(content))
+        return append_text(out, json_string_value(content), json_string_length(content), end);
+    for (size_t i = 0; i < json_array_size(content); i++) {
+        const json_t *text = json_object_get(json_array_get(content, i), "text");
+        if (!json_is_string(text))
+            continue;
+        if ((out->len != start && !append_text(out, "\n", 1, end)) ||
+            !append_text(out, json_string_value(text), json_string_length(text), end))
+            return false;
+    }
+    return true;
+}
+
+bool messages_last_user_text(const json_t *messages, struct buf *out, size_t max_bytes)
+{
+    for (size_t i = json_array_size(messages); i > 0; i--) {
+        const json_t *message = json_array_get(messages, i - 1);
+        if (is(json_str_at(message, "role"), "user"))
+            return append_texts(out, json_object_get(message, "content"), out->len + max_bytes);
+    }
+    return true;
+}

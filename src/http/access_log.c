@@ -1,12 +1,16 @@
 /* The end of each request, noted once. */
 #include "access_log.h"
 
+#include "clock.h"
+#include "error_tally.h"
 #include "log.h"
 #include "maintenance.h"
 #include "observatory.h"
 #include "reply.h"
 #include "reqctx.h"
 #include "request_metrics.h"
+#include "request_record.h"
+#include "request_trace.h"
 #include "routes.h"
 
 #include <h2o.h>
@@ -66,6 +70,17 @@ static void log_request(const struct access *a, bool maintenance)
            LOG_BOOL_IF("maintenance_mode", maintenance, true));
 }
 
+/* Probes and what people look at are none of the traffic. A refusal without a code (401) has at least its kind. */
+static void tally(const struct access *a)
+{
+    const char *code = a->error_code;
+    if (a->route[0] == '/' && a->route[1] != 'v')
+        return;
+    if (code == NULL && a->status >= 400)
+        code = a->status < 500 ? "4xx" : "5xx";
+    error_tally_note(clock_mono_ms(), clock_wall_ms(), a->route, code);
+}
+
 void access_note(const struct routes *routes, const struct access *a)
 {
     bool maintenance = maintenance_enabled(routes->observatory->maintenance);
@@ -74,11 +89,12 @@ void access_note(const struct routes *routes, const struct access *a)
     else
         log_rejected(a, maintenance);
     request_metrics_note(a);
+    tally(a);
 }
 
 static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
 {
-    const struct reqctx *rc = reqctx_of(req);
+    struct reqctx *rc = reqctx_of(req);
     struct access access = {
         .rc = rc,
         .request_id = rc != NULL ? rc->id : NULL,
@@ -96,7 +112,11 @@ static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
         access.error_code = error.code;
         access.retryable = api_error_retryable(&error) ? 1 : -1;
     }
-    access_note(((struct access_log *)(void *)self)->routes, &access);
+    const struct routes *routes = ((struct access_log *)(void *)self)->routes;
+    access_note(routes, &access);
+    request_record(routes->observatory, req);
+    if (rc != NULL)
+        request_trace_end(rc, req);
 }
 
 void access_log_register(h2o_pathconf_t *path, const struct routes *routes)

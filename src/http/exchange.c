@@ -13,6 +13,7 @@
 #include "reqctx.h"
 #include "stopwatch.h"
 #include "stream_meter.h"
+#include "trace.h"
 #include "watch.h"
 #include "worker.h"
 
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <uv.h>
 
 #define PIECE_MAX_BYTES                                                                            \
     65536 /* of one write: a client that takes less than that for too long is cut off */
@@ -39,10 +41,12 @@ struct exchange {
     struct reqctx *rc; /* borrowed */
     struct chat *chat; /* owned; NULL once the client left */
     struct ticket ticket;
-    struct watch *watch; /* owned; frees itself in its close callback */
-    struct buf sending;  /* owned: in flight, must stay put until h2o asks for more */
-    size_t handed;       /* bytes of it that h2o was given */
-    bool ends;           /* nothing comes after it */
+    uint64_t waits_since_ns; /* monotonic: for its turn */
+    struct watch *watch;     /* owned; frees itself in its close callback */
+    struct buf sending;      /* owned: in flight, must stay put until h2o asks for more */
+    size_t handed;           /* bytes of it that h2o was given */
+    bool ends;               /* nothing comes after it */
+    uint64_t writes;
     struct deadline keepalive;
     struct deadline stall;
     struct stream_meter meter;
@@ -77,6 +81,17 @@ size_t exchanges_count(const struct exchanges *all)
     return all->count;
 }
 
+size_t exchanges_streaming(const struct exchanges *all)
+{
+    const struct exchange *x = NULL;
+    size_t count = 0;
+    LIST_FOREACH(x, &all->list, link)
+    {
+        count += x->stream;
+    }
+    return count;
+}
+
 /* Lets go of all but the memory, which goes with the request's pool. Called by h2o when it stops us, and when the pool is
  * cleared. */
 static void release(struct exchange *x)
@@ -103,13 +118,22 @@ static void on_dispose(void *memory)
     release(memory);
 }
 
+/* What was used is used, also when nobody hears of it. */
+static void note_usage(struct exchange *x)
+{
+    if (x->chat != NULL)
+        x->rc->usage = *chat_usage(x->chat);
+}
+
 /* The connection failed under a write of ours. */
 static void on_stop(h2o_generator_t *self, h2o_req_t *req)
 {
     (void)req;
     struct exchange *x = (struct exchange *)(void *)self;
+    note_usage(x);
     if (x->rc->outcome == NULL)
         x->rc->outcome = "client_gone";
+    trace_http(x->rc->trace, "write_failed", LOG_ID("outcome", x->rc->outcome));
     release(x);
 }
 
@@ -137,6 +161,7 @@ static void abandon(struct exchange *x, const char *why)
     x->done = true;
     x->abandoned = true;
     x->rc->outcome = why;
+    note_usage(x);
     admission_leave(&x->ticket);
     chat_free(x->chat);
     x->chat = NULL;
@@ -147,13 +172,16 @@ static void abandon(struct exchange *x, const char *why)
 
 static void on_client_left(void *ctx)
 {
-    abandon(ctx, "client_gone");
+    struct exchange *x = ctx;
+    trace_http(x->rc->trace, "client_gone", LOG_BOOL("head_sent", x->started));
+    abandon(x, "client_gone");
 }
 
 /* The client is there but takes nothing. */
 static void cut_off(struct exchange *x, const char *why)
 {
     log_warn("http", "client_cut_off", LOG_ID("request_id", x->rc->id), LOG_ID("reason", why));
+    trace_http(x->rc->trace, "cut_off", LOG_ID("reason", why));
     x->rc->outcome = why; /* also when the last write is the one that hangs */
     watch_reset(x->watch);
     abandon(x, why);
@@ -240,6 +268,16 @@ static h2o_iovec_t next_piece(struct exchange *x)
     return piece;
 }
 
+/* Of the writes only the first and the last are told. */
+static void note_write(struct exchange *x, size_t len, bool last)
+{
+    x->writes++;
+    if (x->writes == 1)
+        trace_http(x->rc->trace, "first_write", LOG_INT("bytes", len));
+    if (last)
+        trace_http(x->rc->trace, "last_write", LOG_INT("bytes", len), LOG_INT("writes", x->writes));
+}
+
 /* The only caller of h2o_send while all is well. May free x: nothing follows the call. */
 static void flush(struct exchange *x)
 {
@@ -258,6 +296,7 @@ static void flush(struct exchange *x)
         stream_meter_write(&x->meter, x->rc->started_ns, x->rc->model);
     note_work(x);
     bool last = x->ends && x->handed == x->sending.len;
+    note_write(x, piece.len, last);
     x->inflight = true;
     deadline_set(x->all->options.deadlines, &x->stall, x->all->options.write_stall_ms, on_stall);
     if (last) {
@@ -296,8 +335,10 @@ static void run_again(struct exchange *x)
 {
     log_info("http", "run_again", LOG_ID("request_id", x->rc->id));
     x->rc->runs++;
+    trace_stage(x->rc->trace, "run_again", LOG_INT("runs_again", x->rc->runs));
     metric_count(M_RUNS_AGAIN, 1);
     deadline_clear(x->all->options.deadlines, &x->keepalive);
+    x->waits_since_ns = uv_hrtime();
     admission_return(&x->ticket);
 }
 
@@ -325,6 +366,7 @@ static void refuse(struct exchange *x, const struct api_error *error)
 {
     x->done = true;
     reqctx_note_error(x->rc, error);
+    trace_stage(x->rc->trace, "refused", LOG_ID("error_code", error->code));
     admission_leave(&x->ticket);
     reply_error(x->req, error);
 }
@@ -382,16 +424,18 @@ static bool refused_as_congested(struct exchange *x)
     return true;
 }
 
-/* It has waited for its turn, or for the end of its patience. */
+/* It has waited for its turn, or for the end of its patience; what is run again, more than once. */
 static void note_wait(struct exchange *x)
 {
-    x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
-    metric_observe(M_QUEUE_WAIT, (double)x->rc->queue_ms);
+    uint64_t waited_ns = uv_hrtime() - x->waits_since_ns;
+    x->rc->queue_ms += (int64_t)(waited_ns / 1000000);
+    metric_observe(M_QUEUE_WAIT, (double)waited_ns / 1e6);
 }
 
 static void begin(struct exchange *x)
 {
     note_wait(x);
+    trace_stage(x->rc->trace, "admitted", LOG_INT("queue_ms", x->rc->queue_ms));
     if (refused_as_congested(x))
         return;
     if (!chat_begin(x->chat, worker_turns(x->all->options.worker))) {
@@ -415,6 +459,7 @@ static void on_expired(struct ticket *ticket)
     struct exchange *x = ticket_owner(ticket, struct exchange, ticket);
     struct api_error error;
     note_wait(x);
+    trace_stage(x->rc->trace, "queue_expired", LOG_INT("queue_ms", x->rc->queue_ms));
     api_error_set(&error, 503, "server_error", "queue_timeout", NULL,
                   "No turn became free in the time that a request may wait for one.");
     error.retry_after_s = admission_retry_after_s(x->all->options.admission);
@@ -426,6 +471,7 @@ static void on_displaced(struct ticket *ticket)
     struct exchange *x = ticket_owner(ticket, struct exchange, ticket);
     struct api_error error;
     note_wait(x);
+    trace_stage(x->rc->trace, "queue_displaced", LOG_INT("queue_ms", x->rc->queue_ms));
     no_room(x, &error);
     chat_abort(x->chat, &error);
 }
@@ -442,6 +488,7 @@ static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
                             .all = all,
                             .req = req,
                             .rc = reqctx_of(req),
+                            .waits_since_ns = reqctx_of(req)->started_ns,
                             .ticket = { .events = &ticket_events,
                                         .principal = principal,
                                         .weight = chat->request->choices },
@@ -474,6 +521,8 @@ void exchange_run(struct exchanges *all, h2o_req_t *req, const struct chat_optio
         begin(x);
         break;
     case ADMISSION_WAITS:
+        trace_stage(x->rc->trace, "queued",
+                    LOG_INT("waiting", admission_waiting(all->options.admission)));
         break;
     case ADMISSION_FULL:
         refuse_full(x);

@@ -10,15 +10,20 @@
 #include "message.h"
 #include "models.h"
 #include "plan.h"
+#include "redact.h"
 #include "reply.h"
 #include "reqctx.h"
 #include "routes.h"
+#include "trace.h"
 #include "worker.h"
 
 #include <h2o.h>
 #include <stdio.h>
 
 #define FINGERPRINT_MAX 96
+#define UTF8_BYTES_MAX 4
+#define PROMPT_AHEAD_BYTES 16384
+#define PROMPT_EDGE_BYTES 1024
 #define LEFTOVERS_MAX 64 /* turns whose client has left, beside those that run */
 
 static void add_number(h2o_req_t *req, const char *header, int64_t value)
@@ -134,14 +139,40 @@ static void note_request(struct reqctx *rc, const struct chat_request *request)
     rc->messages = (unsigned)json_array_size(request->messages);
     rc->tools_offered = (unsigned)(json_array_size(json_object_get(request->root, "tools")) +
                                    json_array_size(json_object_get(request->root, "functions")));
+    trace_http(rc->trace, "parsed", LOG_BOOL("stream", rc->stream),
+               LOG_INT("messages", rc->messages), LOG_INT("tools", rc->tools_offered),
+               LOG_INT("choices", request->choices));
 }
 
-static bool parse(struct reqctx *rc, h2o_req_t *req, struct chat_request *ret,
-                  struct api_error *error)
+/* The start of what the user asked, without its secrets. Only so much is scrubbed as can be shown, and some more, for a secret that is
+ * cut in half is not known as one: what is near the cut is not shown. */
+static void note_prompt(const struct routes *routes, h2o_req_t *req, struct reqctx *rc,
+                        const struct chat_request *request)
+{
+    const size_t chars = (size_t)routes->config->interaction_prompt_chars;
+    struct buf text = BUF_INIT;
+    struct buf scrubbed = BUF_INIT;
+    if (routes->config->interaction_log == 0 || chars == 0)
+        return;
+    bool all = messages_last_user_text(request->messages, &text,
+                                       chars * UTF8_BYTES_MAX + PROMPT_AHEAD_BYTES);
+    redact_text(&scrubbed, buf_str(&text), text.len);
+    if (!all)
+        redact_cut(&scrubbed,
+                   scrubbed.len > PROMPT_EDGE_BYTES ? scrubbed.len - PROMPT_EDGE_BYTES : 0);
+    redact_cut_chars(&scrubbed, chars);
+    rc->prompt = h2o_strdup(&req->pool, buf_str(&scrubbed), scrubbed.len).base;
+    buf_free(&text);
+    buf_free(&scrubbed);
+}
+
+static bool parse(const struct routes *routes, struct reqctx *rc, h2o_req_t *req,
+                  struct chat_request *ret, struct api_error *error)
 {
     if (!chat_request_parse(ret, req->entity.base, req->entity.len, error))
         return false;
     note_request(rc, ret);
+    note_prompt(routes, req, rc, ret);
     return true;
 }
 
@@ -164,6 +195,7 @@ static void run(struct routes *routes, h2o_req_t *req, struct reqctx *rc,
         .created = clock_wall_ms() / 1000,
         .completion_max_bytes = (size_t)routes->config->completion_max_bytes,
         .runs_again = worker_pure_chat(routes->worker),
+        .trace = rc->trace,
     };
     exchange_run(routes->exchanges, req, &options, rc->key_name, &plan,
                  conversation_new(rc->key_name, &plan));
@@ -176,7 +208,7 @@ void handle_chat_completions(struct routes *routes, h2o_req_t *req)
     struct chat_request request = { .root = NULL };
     struct plan_options plan = { .summary = config_summary_name(routes->config) };
     bool ok = check_rate(routes, req, rc, &error) && media_check(req, &error) &&
-              parse(rc, req, &request, &error) && check_ready(routes, &error) &&
+              parse(routes, rc, req, &request, &error) && check_ready(routes, &error) &&
               check_model(routes, &request, &plan, &error) && check_leftovers(routes, &error);
     if (ok) {
         run(routes, req, rc, &request, &plan);

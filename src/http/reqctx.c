@@ -2,6 +2,7 @@
 #include "reqctx.h"
 
 #include "api_error.h"
+#include "trace.h"
 
 #include <h2o.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ static void on_setup_ostream(h2o_req_prefilter_t *self, h2o_req_t *req, h2o_ostr
     h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("x-request-id"), 0, NULL,
                           rc->id, strlen(rc->id));
     rc->first_byte_ns = uv_hrtime();
+    trace_http(rc->trace, "headers", LOG_INT("status", req->res.status));
     char *elapsed = h2o_mem_alloc_pool(&req->pool, 24);
     int len = snprintf(elapsed, 24, "%lld", (long long)reqctx_elapsed_ms(rc));
     h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("openai-processing-ms"), 0,

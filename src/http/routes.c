@@ -11,6 +11,7 @@
 #include "observatory.h"
 #include "reply.h"
 #include "reqctx.h"
+#include "request_trace.h"
 #include "stopwatch.h"
 
 #include <assert.h>
@@ -49,10 +50,14 @@ static const struct route table[] = {
     { "GET", "/metrics", false, ACCESS_METRICS, "/metrics", handle_metrics },
     { "GET", "/status.json", false, ACCESS_ANY, "/status.json", handle_status },
     { "GET", "/health/live", false, ACCESS_ANY, "/livez", handle_livez },
+    { "GET", "/internal/interactions", false, ACCESS_ADMIN, "/internal/interactions",
+      handle_interactions },
     { "GET", "/internal/maintenance", false, ACCESS_ADMIN, "/internal/maintenance",
       handle_maintenance },
     { "POST", "/internal/maintenance", false, ACCESS_ADMIN, "/internal/maintenance",
       handle_maintenance_change },
+    { "GET", "/internal/traces", false, ACCESS_ADMIN, "/internal/traces", handle_traces },
+    { "GET", "/internal/traces/", true, ACCESS_ADMIN, "/internal/traces/{req_id}", handle_trace },
 };
 
 static bool path_matches(const struct route *route, h2o_iovec_t path)
@@ -277,6 +282,8 @@ void routes_dispatch(struct routes *routes, h2o_req_t *req)
     rc->bytes_in = req->entity.len;
     log_debug("http", "ingress", LOG_ID("request_id", rc->id), LOG_ID("route", rc->route),
               LOG_INT("bytes", req->entity.len));
+    if (route != NULL && route->access == ACCESS_CLIENT)
+        request_trace_begin(rc, req, &routes->observatory->trace_sink);
     if (guard_origin(routes, req, route) && guard_connect(req, rc, route) &&
         guard_maintenance(routes, req, rc, route) && guard_path(req, rc, route) &&
         guard_room(req, rc, route) && guard_method(req, rc, route, exact) &&

@@ -237,6 +237,17 @@ void redact_cut(struct buf *text, size_t max)
         text->len--;
 }
 
+void redact_cut_chars(struct buf *text, size_t max)
+{
+    size_t at = 0;
+    for (; at < text->len; at++) {
+        bool begins = ((unsigned char)text->data[at] & 0xc0) != 0x80;
+        if (begins && max-- == 0)
+            break;
+    }
+    text->len = at;
+}
+
 void redact_log(struct redact *r, enum log_level level, const char *component, const char *event,
                 const char *line, size_t len)
 {

@@ -51,6 +51,8 @@ struct incarnation {
     unsigned missed;           /* heartbeats in a row */
     bool worn_told;
     int64_t rss_bytes;
+    uint64_t asked_at_ms;         /* the heartbeat that is under way; 0: none is */
+    int64_t latency_ms;           /* of the last one; -1: none was answered */
     struct log_quota told;        /* lines about what it writes on stdout */
     struct stderr_log stderr_log; /* owned */
 };
@@ -175,6 +177,8 @@ static void judge(struct incarnation *inc, bool answered)
 static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
 {
     struct incarnation *inc = ctx;
+    int64_t latency_ms = (int64_t)(deadlines_now_ms(inc->deadlines) - inc->asked_at_ms);
+    inc->asked_at_ms = 0;
     if (inc->state != INC_READY)
         return;
     if (reply->status == RPC_LOST) { /* its input is full: what it writes meanwhile must tell */
@@ -182,6 +186,7 @@ static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
         arm(inc, inc->options.heartbeat_timeout_ms);
         return;
     }
+    inc->latency_ms = latency_ms;
     inc->rss_bytes = json_int_at(reply->result, "process.residentMemoryBytes", inc->rss_bytes);
     judge(inc, reply->status != RPC_TIMEOUT);
 }
@@ -190,8 +195,9 @@ static void on_heartbeat(void *ctx, const struct rpc_reply *reply)
 static void send_heartbeat(struct incarnation *inc)
 {
     inc->heard = false;
+    inc->asked_at_ms = deadlines_now_ms(inc->deadlines);
     rpc_call(inc->rpc, "server/diagnostics", json_object(), inc->options.heartbeat_timeout_ms,
-             on_heartbeat, inc);
+             on_heartbeat, inc, NULL);
 }
 
 /* ---- the child ---- */
@@ -202,23 +208,23 @@ static bool write_to_child(void *ctx, char *bytes, size_t len)
     return process_write(inc->process, bytes, len);
 }
 
-static void on_notification(void *ctx, const char *method, const json_t *params)
+static void on_notification(void *ctx, const struct rpc_message *note)
 {
     struct incarnation *inc = ctx;
-    if (!turns_notification(inc->turns, method, params) && may_tell(inc))
-        log_debug("worker", "notification_ignored", LOG_SIZE("method", method));
+    if (!turns_notification(inc->turns, note) && may_tell(inc))
+        log_debug("worker", "notification_ignored", LOG_SIZE("method", note->method));
 }
 
 /* Function calls go to the client. For the rest, the chat worker may do nothing but think: approvals, input of a user,
  * permissions are all denied. */
-static void on_request(void *ctx, const json_t *id, const char *method, const json_t *params)
+static void on_request(void *ctx, const struct rpc_message *request)
 {
     struct incarnation *inc = ctx;
-    if (turns_request(inc->turns, id, method, params))
+    if (turns_request(inc->turns, request))
         return;
     if (may_tell(inc))
-        log_warn("worker", "request_denied", LOG_SIZE("method", method));
-    rpc_refuse(inc->rpc, id, "codex-api grants no requests");
+        log_warn("worker", "request_denied", LOG_SIZE("method", request->method));
+    rpc_refuse(inc->rpc, request->id, "codex-api grants no requests");
 }
 
 static const struct rpc_handlers rpc_handlers = { write_to_child, on_notification, on_request };
@@ -245,12 +251,14 @@ static void on_stderr_line(void *ctx, const char *line, size_t len)
 
 static void on_process_lost(void *ctx, enum process_loss why)
 {
+    stopwatch_start();
     lose(ctx, process_loss_name(why));
 }
 
 static void on_process_exit(void *ctx, int64_t status, int signal_number)
 {
     struct incarnation *inc = ctx;
+    stopwatch_start();
     lose(inc, process_loss_name(PROCESS_EXITED));
     end(inc, status, signal_number);
 }
@@ -307,8 +315,8 @@ static void send_initialize(struct incarnation *inc)
         json_pack("{s:{s:s, s:s, s:s}, s:{s:b, s:o}}", "clientInfo", "name", "codex_api", "title",
                   "codex-api", "version", CODEX_API_VERSION, "capabilities", "experimentalApi", 1,
                   "optOutNotificationMethods", unwanted_notifications());
-    rpc_call(inc->rpc, "initialize", params, inc->options.handshake_timeout_ms, on_initialized,
-             inc);
+    rpc_call(inc->rpc, "initialize", params, inc->options.handshake_timeout_ms, on_initialized, inc,
+             NULL);
 }
 
 /* ---- the machine ---- */
@@ -390,6 +398,7 @@ struct incarnation *incarnation_spawn(uv_loop_t *loop, struct deadlines *deadlin
     inc->hooks = hooks;
     inc->ctx = ctx;
     inc->number = number;
+    inc->latency_ms = -1;
     inc->told.stream = "stdout";
     inc->stderr_log.mode = o->stderr_mode;
     sentinel_guard(o->sentinel, process_pid(inc->process));
@@ -484,4 +493,12 @@ uint64_t incarnation_uptime_ms(const struct incarnation *inc)
 int64_t incarnation_rss_bytes(const struct incarnation *inc)
 {
     return inc->rss_bytes;
+}
+
+int64_t incarnation_rpc_latency_ms(const struct incarnation *inc)
+{
+    if (inc->state != INC_READY || inc->asked_at_ms == 0)
+        return inc->latency_ms;
+    int64_t waited_ms = (int64_t)(deadlines_now_ms(inc->deadlines) - inc->asked_at_ms);
+    return waited_ms > inc->latency_ms && waited_ms > 0 ? waited_ms : inc->latency_ms;
 }

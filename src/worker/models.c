@@ -123,7 +123,7 @@ static void ask(struct models *models, const char *cursor)
     json_t *params = json_object();
     if (cursor != NULL)
         json_object_set_new(params, "cursor", json_string(cursor));
-    rpc_call(models->rpc, "model/list", params, models->rpc_timeout_ms, on_page, models);
+    rpc_call(models->rpc, "model/list", params, models->rpc_timeout_ms, on_page, models, NULL);
 }
 
 static void on_page(void *ctx, const struct rpc_reply *reply)

@@ -674,5 +674,6 @@ void supervisor_status(const struct supervisor *sup, struct supervisor_status *r
         .uptime_ms = inc != NULL && serves(sup->state) ? incarnation_uptime_ms(inc) : 0,
         .input_queue_bytes = inc != NULL ? incarnation_input_queue(inc) : 0,
         .rss_bytes = inc != NULL ? incarnation_rss_bytes(inc) : 0,
+        .rpc_latency_ms = inc != NULL ? incarnation_rpc_latency_ms(inc) : -1,
     };
 }

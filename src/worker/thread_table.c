@@ -42,7 +42,7 @@ void thread_remove(struct thread_table *table, struct thread *thread)
     struct thread **at = &table->by_id[bucket_of(thread->id)];
     while (*at != NULL && *at != thread)
         at = &(*at)->next;
-    if (*at == thread)
+    if (*at != NULL)
         *at = thread->next;
     thread_unkeep(table, thread);
 }

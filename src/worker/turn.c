@@ -7,8 +7,10 @@
 #include "rpc.h"
 #include "thread_table.h"
 #include "tool_call.h"
+#include "trace.h"
 #include "turn_error.h"
 #include "turn_meter.h"
+#include "turn_trace.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -35,6 +37,7 @@ struct turn {
     enum turn_state state;
     const struct turn_events *events; /* borrowed; NULL once detached */
     void *owner;                      /* linked; NULL once detached */
+    struct trace *trace;              /* counted: of the last request that ran it; NULL: none */
     struct turn_plan plan;            /* owned: what was not sent yet */
     struct deadline deadline;         /* its meaning is the state */
     struct pulse pulse;
@@ -86,6 +89,7 @@ static void unkeep(struct turn *t)
 static void turn_free(struct turn *t)
 {
     struct turns *turns = t->turns;
+    trace_unref(t->trace);
     thread_remove(&turns->threads, &t->thread);
     TAILQ_REMOVE(&turns->all, t, link);
     deadline_clear(turns->deadlines, &t->deadline);
@@ -113,6 +117,7 @@ static void give_end(struct turn *t, struct turn_end *end)
     t->output.sink.take = NULL;
     end->usage = t->output.usage;
     end->turn = t;
+    turn_trace_end(t->trace, end);
     events->on_end(owner, end);
 }
 
@@ -172,12 +177,8 @@ static void give_failure(struct turn *t, const json_t *error)
 /* A call of the turn came back without a result. */
 static void give_call_failure(struct turn *t, const struct rpc_reply *reply)
 {
-    static const enum turn_outcome outcomes[] = {
-        [RPC_ERROR] = TURN_FAILED, [RPC_TIMEOUT] = TURN_TIMED_OUT, [RPC_LOST] = TURN_LOST
-    };
-    struct turn_end end = { .outcome = outcomes[reply->status], .message = reply->message };
-    if (reply->status == RPC_ERROR)
-        end.kind = turn_error_kind(reply->code);
+    struct turn_end end = { .outcome = TURN_FAILED };
+    turn_error_of_call(reply, &end);
     give_end(t, &end);
 }
 
@@ -189,8 +190,11 @@ static void give_bytes(void *ctx, bool reasoning, const char *bytes, size_t len)
         (reasoning ? t->events->on_reasoning : t->events->on_text)(t->owner, bytes, len);
 }
 
-static void attach(struct turn *t, const struct turn_events *events, void *owner)
+static void attach(struct turn *t, const struct turn_events *events, void *owner,
+                   struct trace *trace)
 {
+    trace_unref(t->trace);
+    t->trace = trace_ref(trace);
     t->events = events;
     t->owner = owner;
     t->output.sink = (struct output_sink){ give_bytes, t };
@@ -200,7 +204,7 @@ static void attach(struct turn *t, const struct turn_events *events, void *owner
 
 static void call(struct turn *t, const char *method, json_t *params, rpc_reply_fn fn)
 {
-    rpc_call(t->turns->rpc, method, params, t->turns->options.rpc_timeout_ms, fn, t);
+    rpc_call(t->turns->rpc, method, params, t->turns->options.rpc_timeout_ms, fn, t, t->trace);
 }
 
 /* Whether an answer lets the turn go on; if not it is on its way out when this returns. */
@@ -335,12 +339,24 @@ static void on_deadline(struct deadline *d)
     }
 }
 
+static const char *const state_names[] = {
+    [TURN_OPENING] = "opening",
+    [TURN_INJECTING] = "injecting",
+    [TURN_STARTING] = "starting",
+    [TURN_RUNNING] = "running",
+    [TURN_PARKED] = "parked",
+    [TURN_IDLE] = "idle",
+    [TURN_INTERRUPTING] = "interrupting",
+    [TURN_RELEASING] = "releasing",
+};
+
 /* Writes t->state, as does turns_worker_gone when no worker is left to talk to. Entry work of each state lives here; may free t (TURN_RELEASING). */
 static void set_state(struct turn *t, enum turn_state next)
 {
     struct turns *turns = t->turns;
     json_t *params = NULL;
     t->state = next;
+    turn_trace_state(t->trace, state_names[next], t->thread.id);
     switch (next) {
     case TURN_OPENING:
         params = t->plan.thread;
@@ -427,11 +443,14 @@ static void learn_turn_id(struct turn *t, const char *method, const json_t *para
         (void)thread_copy_id(t->turn_id, json_str_at(params, "turn.id"));
 }
 
-bool turns_notification(struct turns *turns, const char *method, const json_t *params)
+bool turns_notification(struct turns *turns, const struct rpc_message *note)
 {
+    const char *method = note->method;
+    const json_t *params = note->params;
     struct turn *t = find_turn(turns, params);
     if (t == NULL)
         return false;
+    turn_trace_message(t->trace, note);
     learn_turn_id(t, method, params);
     if (t->state == TURN_RELEASING || !of_this_turn(t, params))
         return true;
@@ -443,7 +462,8 @@ bool turns_notification(struct turns *turns, const char *method, const json_t *p
         t->state == TURN_RUNNING)
         arm_run(t); /* with the first one another deadline counts, which may come sooner */
     (void)output_note(&t->output, method, params);
-    turn_meter_calls(&t->meter, t->output.call_count);
+    if (t->events != NULL) /* else the batch has been given away, or nobody wants it */
+        turn_meter_calls(&t->meter, t->output.call_count);
     park_if_waiting(t);
     return true;
 }
@@ -455,19 +475,22 @@ static void settle(struct turn *t, struct tool_call *call)
 {
     if (call == NULL || !tool_call_settled(call))
         return;
-    rpc_answer(t->turns->rpc, call->request_id,
-               json_pack("{s:o, s:b}", "contentItems", call->content, "success", 1));
+    size_t bytes = rpc_answer(t->turns->rpc, call->request_id,
+                              json_pack("{s:o, s:b}", "contentItems", call->content, "success", 1));
+    turn_trace_answer(t->trace, call->request_id, bytes);
     tool_calls_remove(&t->calls, call);
 }
 
-bool turns_request(struct turns *turns, const json_t *id, const char *method, const json_t *params)
+bool turns_request(struct turns *turns, const struct rpc_message *request)
 {
-    struct turn *t = find_turn(turns, params);
-    const char *call_id = json_str_at(params, "callId");
-    if (strcmp(method, "item/tool/call") != 0 || t == NULL || call_id == NULL ||
-        !of_this_turn(t, params))
+    struct turn *t = find_turn(turns, request->params);
+    const char *call_id = json_str_at(request->params, "callId");
+    if (t != NULL)
+        turn_trace_message(t->trace, request);
+    if (strcmp(request->method, "item/tool/call") != 0 || t == NULL || call_id == NULL ||
+        !of_this_turn(t, request->params))
         return false;
-    struct tool_call *call = tool_calls_ask(&t->calls, call_id, id);
+    struct tool_call *call = tool_calls_ask(&t->calls, call_id, request->id);
     settle(t, call);
     return call != NULL;
 }
@@ -576,7 +599,7 @@ static void arm_turn(struct turn *t)
 }
 
 struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
-                        const struct turn_events *events, void *owner)
+                        const struct turn_events *events, void *owner, struct trace *trace)
 {
     if (turns->rpc == NULL) {
         turn_plan_free(plan);
@@ -589,7 +612,7 @@ struct turn *turn_begin(struct turns *turns, struct turn_plan *plan,
     t->output.commentary = turns->options.commentary;
     t->output.offered = json_incref(json_object_get(t->plan.thread, "dynamicTools"));
     TAILQ_INSERT_TAIL(&turns->all, t, link);
-    attach(t, events, owner);
+    attach(t, events, owner, trace);
     arm_turn(t);
     set_state(t, TURN_OPENING);
     return t;
@@ -620,12 +643,13 @@ bool turn_waits_for(const struct turn *t, const struct turn_result *results, siz
 }
 
 struct turn *turn_resume(struct turn *t, struct turn_result *results, size_t count,
-                         const struct turn_events *events, void *owner)
+                         const struct turn_events *events, void *owner, struct trace *trace)
 {
     turn_meter_resumed();
     unkeep(t);
     output_reset(&t->output);
-    attach(t, events, owner);
+    attach(t, events, owner, trace);
+    turn_trace_state(t->trace, "resumed", t->thread.id);
     arm_turn(t);
     set_state(t, TURN_RUNNING);
     for (size_t i = 0; i < count; i++) {
@@ -641,7 +665,7 @@ bool turn_is_idle(const struct turn *t)
 }
 
 struct turn *turn_again(struct turn *t, struct turn_plan *plan, const struct turn_events *events,
-                        void *owner)
+                        void *owner, struct trace *trace)
 {
     turn_meter_reused();
     unkeep(t);
@@ -650,7 +674,8 @@ struct turn *turn_again(struct turn *t, struct turn_plan *plan, const struct tur
     *plan = (struct turn_plan){ NULL, NULL, NULL };
     output_reset(&t->output);
     tool_calls_free(&t->calls);
-    attach(t, events, owner);
+    attach(t, events, owner, trace);
+    turn_trace_state(t->trace, "reused", t->thread.id);
     arm_turn(t);
     set_state(t, json_array_size(t->plan.items) != 0 ? TURN_INJECTING : TURN_STARTING);
     return t;

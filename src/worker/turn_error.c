@@ -23,7 +23,7 @@ void turn_error_describe(const json_t *error, struct turn_end *ret)
     }
 }
 
-const char *turn_error_kind(int64_t code)
+static const char *kind_of(int64_t code)
 {
     switch (code) {
     case -32001:
@@ -34,4 +34,15 @@ const char *turn_error_kind(int64_t code)
     default:
         return NULL;
     }
+}
+
+void turn_error_of_call(const struct rpc_reply *reply, struct turn_end *ret)
+{
+    static const enum turn_outcome outcomes[] = {
+        [RPC_ERROR] = TURN_FAILED, [RPC_TIMEOUT] = TURN_TIMED_OUT, [RPC_LOST] = TURN_LOST
+    };
+    ret->outcome = outcomes[reply->status];
+    ret->message = reply->message;
+    if (reply->status == RPC_ERROR)
+        ret->kind = kind_of(reply->code);
 }

@@ -117,7 +117,7 @@ test('switched under load, no request is cut, and each that begins after the ans
     { enabled: true, source: 'request', retry_after_s: 1, message_bytes: Buffer.byteLength(MESSAGE), actor: 'me@home' },
     { enabled: false, source: 'request', retry_after_s: 60, message_bytes: 0 },
   ]);
-  assert.ok(!proxy.lines.join('').includes('Uhr'), 'the message itself is not logged');
+  assert.ok(!proxy.lines.join('').includes(MESSAGE.slice(0, 12)), 'the message itself is not logged');
 });
 
 test('what is asked wrongly changes nothing; what is not for clients is answered as ever', async (t) => {

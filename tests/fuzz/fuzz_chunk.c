@@ -104,15 +104,15 @@ static bool on_write(void *ctx, char *bytes, size_t len)
     return true;
 }
 
-static void on_notification(void *ctx, const char *method, const json_t *params)
+static void on_notification(void *ctx, const struct rpc_message *note)
 {
     struct stage *s = ctx;
-    (void)turns_notification(s->turns, method, params);
+    (void)turns_notification(s->turns, note);
 }
 
-static void on_request(void *ctx, const json_t *id, const char *method, const json_t *params)
+static void on_request(void *ctx, const struct rpc_message *request)
 {
-    (void)ctx, (void)id, (void)method, (void)params;
+    (void)ctx, (void)request;
 }
 
 static const struct rpc_handlers handlers = { on_write, on_notification, on_request };

@@ -40,22 +40,22 @@ static bool on_write(void *ctx, char *bytes, size_t len)
     return true;
 }
 
-static void on_notification(void *ctx, const char *method, const json_t *params)
+static void on_notification(void *ctx, const struct rpc_message *note)
 {
     struct ear *ear = ctx;
-    buf_printf(&ear->heard, "note %s ", method);
-    write_value(&ear->heard, params);
+    buf_printf(&ear->heard, "note %s ", note->method);
+    write_value(&ear->heard, note->params);
 }
 
-static void on_request(void *ctx, const json_t *id, const char *method, const json_t *params)
+static void on_request(void *ctx, const struct rpc_message *request)
 {
     struct ear *ear = ctx;
-    buf_printf(&ear->heard, "request %s ", method);
-    write_value(&ear->heard, params);
-    if (json_is_string(id))
-        rpc_answer(ear->rpc, id, json_object());
+    buf_printf(&ear->heard, "request %s ", request->method);
+    write_value(&ear->heard, request->params);
+    if (json_is_string(request->id))
+        (void)rpc_answer(ear->rpc, request->id, json_object());
     else
-        rpc_refuse(ear->rpc, id, "no");
+        rpc_refuse(ear->rpc, request->id, "no");
 }
 
 static void on_reply(void *ctx, const struct rpc_reply *reply)
@@ -94,7 +94,7 @@ static struct buf hear(const char *data, size_t size, size_t piece_max, size_t l
     lines_init(&lines, line_max);
     ear.rpc = rpc_new(deadlines, 1, &handlers, &ear);
     for (int i = 0; i < CALLS; i++)
-        rpc_call(ear.rpc, "ask", NULL, 1000000, on_reply, &ear);
+        rpc_call(ear.rpc, "ask", NULL, 1000000, on_reply, &ear, NULL);
     while (size != 0 && err == LINES_OK) {
         size_t most = piece_max != 0 && piece_max < size ? piece_max : size;
         size_t piece = piece_max != 0 ? 1 + fuzz_below(&random, most) : size;

@@ -107,16 +107,16 @@ static bool on_write(void *ctx, char *bytes, size_t len)
     return true;
 }
 
-static void on_notification(void *ctx, const char *method, const json_t *params)
+static void on_notification(void *ctx, const struct rpc_message *note)
 {
     struct stage *s = ctx;
-    (void)turns_notification(s->turns, method, params);
+    (void)turns_notification(s->turns, note);
 }
 
-static void on_request(void *ctx, const json_t *id, const char *method, const json_t *params)
+static void on_request(void *ctx, const struct rpc_message *request)
 {
     struct stage *s = ctx;
-    (void)turns_request(s->turns, id, method, params);
+    (void)turns_request(s->turns, request);
 }
 
 static const struct rpc_handlers handlers = { on_write, on_notification, on_request };
@@ -189,7 +189,7 @@ static void begin(struct stage *s)
         turn_plan_free(&plan);
         return;
     }
-    o->turn = turn_begin(s->turns, &plan, &events, o);
+    o->turn = turn_begin(s->turns, &plan, &events, o, NULL);
     FUZZ_CHECK(o->turn != NULL && plan.thread == NULL);
 }
 
@@ -217,7 +217,7 @@ static void resume(struct stage *s, unsigned n)
         struct owner *o = turn_waits_for(kept, results, count) ? new_owner(s) : NULL;
         if (o != NULL) {
             o->turn = kept;
-            FUZZ_CHECK(turn_resume(kept, results, count, &events, o) == kept);
+            FUZZ_CHECK(turn_resume(kept, results, count, &events, o, NULL) == kept);
             kept = NULL;
         }
         for (size_t i = 0; i < count; i++)
@@ -235,7 +235,7 @@ static void say_more(struct stage *s, unsigned n)
         return;
     struct turn_plan plan = make_plan();
     o->turn = kept;
-    FUZZ_CHECK(turn_again(kept, &plan, &events, o) == kept);
+    FUZZ_CHECK(turn_again(kept, &plan, &events, o, NULL) == kept);
     FUZZ_CHECK(plan.items == NULL && plan.start == NULL);
 }
 

@@ -312,6 +312,7 @@ static const char help_script[] =
     "  fail            {codexErrorInfo, message}: how the turn ends after what was said\n"
     "  usage           {inputTokens, cachedInputTokens, cacheWriteInputTokens, outputTokens,\n"
     "                  reasoningOutputTokens, totalTokens}, each optional; null: none is reported\n"
+    "  stderr          lines for stderr, at the start\n"
     "  silent          true: nothing is heard of the turn (the process goes on answering)\n"
     "  hang_at         STEP: the turn falls silent there\n"
     "  crash_at        STEP: the process SIGKILLs itself there\n"

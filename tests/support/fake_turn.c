@@ -257,6 +257,9 @@ static json_t *failure(const struct turn *t)
 static void on_started(struct turn *t)
 {
     struct thread *th = t->thread;
+    const char *complaint = json_str_at(t->link, "stderr");
+    if (complaint != NULL)
+        fprintf(stderr, "%s\n", complaint);
     t->started_ms = clock_wall_ms();
     say_status(th, "{\"type\":\"active\",\"activeFlags\":[]}");
     say_turn_started(t);

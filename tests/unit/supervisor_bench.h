@@ -83,7 +83,7 @@ static inline void bench_on_listed(void *ctx, const struct rpc_reply *reply)
 /* The greeting that is under way: one question. */
 static inline void bench_ask(struct bench *b)
 {
-    rpc_call(b->rpc, "model/list", json_object(), 60000, bench_on_listed, b);
+    rpc_call(b->rpc, "model/list", json_object(), 60000, bench_on_listed, b, NULL);
 }
 
 /* g(reet) */
@@ -339,7 +339,7 @@ static inline void talk_begin_on(struct turns *turns, struct talk *talk, const c
         json_pack("{s:[]}", "input"),
     };
     assert_non_null(turns);
-    talk->turn = turn_begin(turns, &plan, &talk_events, talk);
+    talk->turn = turn_begin(turns, &plan, &talk_events, talk, NULL);
     assert_non_null(talk->turn);
 }
 

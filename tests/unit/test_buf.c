@@ -151,11 +151,27 @@ static void test_clearing_keeps_the_memory_and_freeing_gives_it_back(void **stat
     buf_free(&b);
 }
 
+static void test_integers_are_written_as_printf_does(void **state)
+{
+    (void)state;
+    static const int64_t values[] = { 0, 1, -1, 9, 10, -10, 1234567890, INT64_MAX, INT64_MIN };
+    for (size_t i = 0; i < COUNT_OF(values); i++) {
+        struct buf b = BUF_INIT;
+        struct buf expected = BUF_INIT;
+        buf_put_int(&b, values[i]);
+        buf_printf(&expected, "%lld", (long long)values[i]);
+        assert_string_equal(buf_str(&b), buf_str(&expected));
+        buf_free(&b);
+        buf_free(&expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pieces_of_any_size_come_out_in_order),
         cmocka_unit_test(test_appending_nothing_allocates_nothing),
+        cmocka_unit_test(test_integers_are_written_as_printf_does),
         cmocka_unit_test(test_an_append_that_needs_many_doublings_fits),
         cmocka_unit_test(test_room_that_was_reserved_can_be_written),
         cmocka_unit_test(test_the_nul_of_a_string_is_not_counted),

@@ -616,7 +616,7 @@ static void test_help_says_of_the_same_that_they_are_read_at_the_start(void **st
     FILE *out = open_memstream(&help, &len);
     config_help(out);
     fclose(out);
-    assert_int_equal(count_of(help, " (read at the start only)\n"), 22);
+    assert_int_equal(count_of(help, " (read at the start only)\n"), 21);
     free(help);
 }
 

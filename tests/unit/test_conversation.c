@@ -313,7 +313,7 @@ static void run_as(struct turn_bench *b, struct owner *o, const char *principal,
     struct turn_plan plan = { json_incref(o->talk.plan.thread), json_incref(o->talk.plan.items),
                               json_deep_copy(o->talk.plan.start) };
     o->turn = conversation_run(o->talk.conversation, o->talk.request.messages, b->turns, &plan,
-                               &events, o);
+                               &events, o, NULL);
     assert_null(plan.thread);
     assert_null(plan.items);
     assert_null(plan.start);

@@ -28,6 +28,23 @@ static void test_an_id_is_its_prefix_and_24_letters_and_digits(void **state)
     }
 }
 
+static void test_an_id_is_told_from_what_is_none(void **state)
+{
+    (void)state;
+    char id[ID_SIZE];
+    id_make(id, "req_");
+    size_t len = strlen(id);
+    assert_true(id_ok(id, len, "req_"));
+    assert_false(id_ok(id, len, "rex_"));
+    assert_false(id_ok(id, len, ""));
+    assert_false(id_ok(id, len - 1, "req_"));
+    assert_false(id_ok(id, len + 1, "req_"));
+    for (int c = 0; c < 256; c++) {
+        id[len - 1] = (char)c;
+        assert_true(id_ok(id, len, "req_") == is_letter_or_digit((char)c));
+    }
+}
+
 static int compare(const void *a, const void *b)
 {
     return memcmp(a, b, ID_SIZE);
@@ -77,6 +94,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_id_is_its_prefix_and_24_letters_and_digits),
+        cmocka_unit_test(test_an_id_is_told_from_what_is_none),
         cmocka_unit_test(test_no_two_ids_are_alike),
         cmocka_unit_test(test_every_letter_comes_as_often_as_any_other),
         cmocka_unit_test(test_random_text_of_no_length_is_empty),

@@ -266,6 +266,51 @@ static void test_without_heartbeats_none_is_sent(void **state)
     }
 }
 
+static struct life *turned; /* by keep_turning */
+
+/* Time alone wakes no loop. */
+static void on_turn(struct deadline *d)
+{
+    deadline_set(turned->loop.deadlines, d, 5, on_turn);
+}
+
+static void keep_turning(struct life *l, struct deadline *tick)
+{
+    turned = l;
+    on_turn(tick);
+}
+
+static bool was_asked(const void *ctx)
+{
+    return incarnation_rpc_latency_ms(ctx) >= 0;
+}
+
+static bool is_slow(const void *ctx)
+{
+    return incarnation_rpc_latency_ms(ctx) > 200;
+}
+
+static bool is_quick(const void *ctx)
+{
+    return !is_slow(ctx);
+}
+
+static void test_the_time_of_a_heartbeat_is_told_and_grows_while_none_is_answered(void **state)
+{
+    struct life *l = *state;
+    l->options.heartbeat_ms = 5;
+    spawn_ready(l, "");
+    assert_int_equal(incarnation_rpc_latency_ms(l->inc), -1);
+    loop_until(&l->loop, was_asked, l->inc);
+    assert_int_equal(kill(incarnation_pid(l->inc), SIGSTOP), 0);
+    struct deadline tick = { .fire = NULL };
+    keep_turning(l, &tick);
+    loop_until(&l->loop, is_slow, l->inc);
+    assert_int_equal(kill(incarnation_pid(l->inc), SIGCONT), 0);
+    loop_until(&l->loop, is_quick, l->inc);
+    deadline_clear(l->loop.deadlines, &tick);
+}
+
 /* Writes until not even a heartbeat finds room any more. */
 static void fill_input(struct life *l)
 {
@@ -471,6 +516,7 @@ int main(void)
         LIFE_TEST(test_one_late_answer_is_forgiven),
         LIFE_TEST(test_an_error_is_an_answer_to_a_heartbeat),
         LIFE_TEST(test_without_heartbeats_none_is_sent),
+        LIFE_TEST(test_the_time_of_a_heartbeat_is_told_and_grows_while_none_is_answered),
         LIFE_TEST(test_a_worker_that_cannot_even_be_asked_is_lost),
         LIFE_TEST(test_a_worker_that_cannot_be_asked_but_says_something_is_kept),
         LIFE_TEST(test_who_is_never_greeted_is_lost_at_the_deadline),

@@ -516,6 +516,45 @@ static void test_a_result_is_given_to_the_worker_as_its_content_items(void **sta
     }
 }
 
+/* ---- the text of the last user message ---- */
+
+static void assert_last(const char *text, size_t max, const char *wanted, bool all)
+{
+    json_t *messages = parsed(text);
+    struct buf out = BUF_INIT;
+    buf_puts(&out, "before ");
+    assert_int_equal(messages_last_user_text(messages, &out, max), all);
+    assert_string_equal(buf_str(&out) + strlen("before "), wanted);
+    buf_free(&out);
+    json_decref(messages);
+}
+
+#define SAYS(parts) "[{\"role\":\"user\",\"content\":[" parts "]}]"
+#define TEXT(text) "{\"type\":\"text\",\"text\":\"" text "\"}"
+
+static void test_the_text_of_the_last_user_message_is_that_of_its_text_parts(void **state)
+{
+    (void)state;
+    assert_last("[" USER "," CALLS(CALL("1")) "," RESULT("1") "]", 100, "hi", true);
+    assert_last("[{\"role\":\"user\",\"content\":\"first\"}," USER "]", 100, "hi", true);
+    assert_last("[{\"role\":\"system\",\"content\":\"no\"}]", 100, "", true);
+    assert_last("[]", 100, "", true);
+    assert_last(SAYS(TEXT("a") "," IMAGE("\"image_url\":{\"url\":\"" PNG "\"}") "," TEXT("b")), 100,
+                "a\nb", true);
+    assert_last(SAYS(TEXT("") "," TEXT("b")), 100, "b", true);
+}
+
+static void test_of_that_text_only_so_much_is_taken(void **state)
+{
+    (void)state;
+    static const char *const wanted[] = { "", "a", "ab", "abc", "abc\n", "abc\nd", "abc\nde" };
+    for (size_t max = 0; max < COUNT_OF(wanted); max++)
+        assert_last(SAYS(TEXT("abc") "," TEXT("def")), max, wanted[max], false);
+    assert_last(SAYS(TEXT("abc") "," TEXT("def")), 7, "abc\ndef", true);
+    assert_last("[" USER "]", 1, "h", false);
+    assert_last("[" USER "]", 2, "hi", true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -545,6 +584,8 @@ int main(void)
         cmocka_unit_test(test_only_the_assistants_calls_become_calls),
         cmocka_unit_test(test_what_is_empty_is_said_all_the_same_but_by_the_assistant),
         cmocka_unit_test(test_a_result_is_given_to_the_worker_as_its_content_items),
+        cmocka_unit_test(test_the_text_of_the_last_user_message_is_that_of_its_text_parts),
+        cmocka_unit_test(test_of_that_text_only_so_much_is_taken),
     };
     json_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);

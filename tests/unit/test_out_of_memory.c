@@ -295,18 +295,18 @@ static bool on_write(void *ctx, char *bytes, size_t len)
     return true;
 }
 
-static void on_notification(void *ctx, const char *method, const json_t *params)
+static void on_notification(void *ctx, const struct rpc_message *note)
 {
-    if (turns == NULL || !turns_notification(turns, method, params))
-        buf_printf(ctx, "note %s\n", method);
+    if (turns == NULL || !turns_notification(turns, note))
+        buf_printf(ctx, "note %s\n", note->method);
 }
 
-static void on_request(void *ctx, const json_t *id, const char *method, const json_t *params)
+static void on_request(void *ctx, const struct rpc_message *request)
 {
-    if (turns != NULL && turns_request(turns, id, method, params))
+    if (turns != NULL && turns_request(turns, request))
         return;
-    buf_printf(ctx, "request %s\n", method);
-    rpc_refuse(rpc, id, "no");
+    buf_printf(ctx, "request %s\n", request->method);
+    rpc_refuse(rpc, request->id, "no");
 }
 
 static void on_reply(void *ctx, const struct rpc_reply *reply)
@@ -338,9 +338,9 @@ static void hear(const char *line)
 static void run_rpc(struct buf *out)
 {
     begin_worker(out);
-    rpc_call(rpc, "first", json_pack("{s:i}", "a", 1), LATER_MS, on_reply, out);
-    rpc_call(rpc, "second", NULL, LATER_MS, on_reply, out);
-    rpc_call(rpc, "third", NULL, LATER_MS, on_reply, out);
+    rpc_call(rpc, "first", json_pack("{s:i}", "a", 1), LATER_MS, on_reply, out, NULL);
+    rpc_call(rpc, "second", NULL, LATER_MS, on_reply, out, NULL);
+    rpc_call(rpc, "third", NULL, LATER_MS, on_reply, out, NULL);
     rpc_notify(rpc, "initialized");
     hear("{\"id\":2,\"error\":{\"code\":-1,\"message\":\"m\"}}");
     hear("{\"id\":1,\"result\":{}}");
@@ -428,7 +428,7 @@ static void run_turn(struct buf *out)
     begin_worker(out);
     turns = turns_new(deadlines, &turn_options);
     turns_worker_ready(turns, rpc);
-    running = turn_begin(turns, &plan, &turn_events, out);
+    running = turn_begin(turns, &plan, &turn_events, out, NULL);
     hear_start();
     hear(DELTA("Hello"));
     hear(NOTE("item/reasoning/summaryTextDelta", ",\"delta\":\"why\""));
@@ -439,7 +439,7 @@ static void run_turn(struct buf *out)
     struct turn_result result = { "c1", parse("[{\"type\":\"inputText\",\"text\":\"r\"}]") };
     struct turn *kept = turns_find(turns, digest);
     if (kept != NULL && turn_waits_for(kept, &result, 1))
-        running = turn_resume(kept, &result, 1, &turn_events, out);
+        running = turn_resume(kept, &result, 1, &turn_events, out, NULL);
     hear(NOTE("item/completed", ",\"item\":{\"type\":\"agentMessage\",\"id\":\"m2\",\"text\":"
                                 "\"whole\"}"));
     hear(NOTE("error", ",\"willRetry\":false,\"error\":{\"message\":\"late\"}"));

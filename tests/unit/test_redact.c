@@ -180,6 +180,20 @@ static void test_a_cut_comes_after_the_scrubbing(void **state)
     }
 }
 
+static void test_a_cut_by_characters_counts_characters(void **state)
+{
+    (void)state;
+    static const char text[] = "a\xc3\xa9\xf0\x9f\x99\x82z";
+    static const size_t bytes[] = { 0, 1, 3, 7, 8, 8 };
+    for (size_t chars = 0; chars < COUNT_OF(bytes); chars++) {
+        struct buf cut = BUF_INIT;
+        buf_puts(&cut, text);
+        redact_cut_chars(&cut, chars);
+        assert_int_equal(cut.len, bytes[chars]);
+        buf_free(&cut);
+    }
+}
+
 /* ---- a second time changes nothing ---- */
 
 static const char *const atoms[] = {
@@ -337,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_a_pem_block_without_an_end_does_not_last_for_ever),
         cmocka_unit_test(test_the_result_is_valid_and_harmless_text),
         cmocka_unit_test(test_a_cut_comes_after_the_scrubbing),
+        cmocka_unit_test(test_a_cut_by_characters_counts_characters),
         cmocka_unit_test(test_a_second_time_changes_nothing),
         cmocka_unit_test(test_four_times_the_text_takes_four_times_the_time),
     };

@@ -72,7 +72,7 @@ static json_int_t call(struct bench *b, struct caller *c, int n, uint64_t timeou
     char method[16];
     snprintf(method, sizeof(method), "method/%d", n);
     c->bench = b;
-    rpc_call(b->wire.rpc, method, json_pack("{s:i}", "n", n), timeout_ms, on_reply, c);
+    rpc_call(b->wire.rpc, method, json_pack("{s:i}", "n", n), timeout_ms, on_reply, c, NULL);
     assert_int_equal(c->replies, 0); /* never from within */
     if (b->wire.broken)
         return -1;
@@ -116,7 +116,7 @@ static void test_a_call_without_params_has_no_such_member(void **state)
 {
     struct bench *b = *state;
     struct caller c = { 0 };
-    rpc_call(b->wire.rpc, "account/read", NULL, LONG_MS, on_reply, &c);
+    rpc_call(b->wire.rpc, "account/read", NULL, LONG_MS, on_reply, &c, NULL);
     const json_t *message = json_array_get(b->wire.sent, 0);
     assert_int_equal(json_object_size(message), 2);
     assert_int_equal(wire_expect(&b->wire, "account/read", NULL), FIRST_ID);
@@ -127,7 +127,7 @@ static void test_a_newline_in_params_does_not_cut_the_line(void **state)
 {
     struct bench *b = *state;
     struct caller c = { 0 };
-    rpc_call(b->wire.rpc, "m", json_pack("{s:s}", "text", "a\nb\r\n"), LONG_MS, on_reply, &c);
+    rpc_call(b->wire.rpc, "m", json_pack("{s:s}", "text", "a\nb\r\n"), LONG_MS, on_reply, &c, NULL);
     json_t *params = NULL;
     wire_expect(&b->wire, "m", &params);
     assert_string_equal(json_str_at(params, "text"), "a\nb\r\n");
@@ -553,13 +553,13 @@ struct note {
     struct wire *ends;
 };
 
-static void on_note(void *ctx, const char *method, const json_t *params)
+static void on_note(void *ctx, const struct rpc_message *note)
 {
     struct note *n = ctx;
     n->count++;
-    snprintf(n->method, sizeof(n->method), "%s", method);
+    snprintf(n->method, sizeof(n->method), "%s", note->method);
     json_decref(n->params);
-    n->params = json_deep_copy(params);
+    n->params = json_deep_copy(note->params);
     if (n->ends != NULL) {
         struct rpc *rpc = n->ends->rpc;
         n->ends->rpc = NULL;

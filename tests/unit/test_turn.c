@@ -80,7 +80,7 @@ static void on_end(void *ctx, const struct turn_end *end)
     }
     if (o->begins != NULL) {
         struct turn_plan plan = turn_bench_plan();
-        assert_null(turn_begin(o->begins->turns, &plan, &events, o));
+        assert_null(turn_begin(o->begins->turns, &plan, &events, o, NULL));
         assert_null(plan.thread);
     }
 }
@@ -88,7 +88,7 @@ static void on_end(void *ctx, const struct turn_end *end)
 static void begin(struct turn_bench *b, struct owner *o)
 {
     struct turn_plan plan = turn_bench_plan();
-    o->turn = turn_begin(b->turns, &plan, &events, o);
+    o->turn = turn_begin(b->turns, &plan, &events, o, NULL);
     assert_non_null(o->turn);
     assert_null(plan.thread);
     assert_null(plan.items);
@@ -203,7 +203,7 @@ static void test_without_a_worker_nothing_is_begun_and_the_plan_is_freed(void **
     struct turns *turns = turns_new(loop.deadlines, &options);
     struct turn_plan plan = turn_bench_plan();
     struct owner o = { 0 };
-    assert_null(turn_begin(turns, &plan, &events, &o));
+    assert_null(turn_begin(turns, &plan, &events, &o, NULL));
     assert_null(plan.thread);
     assert_null(plan.items);
     assert_null(plan.start);
@@ -261,7 +261,7 @@ static void test_a_turn_leaves_its_thread_even_if_the_worker_does_not_answer(voi
     wire_expect(&b->wire, "thread/unsubscribe", NULL);
     assert_int_equal(b->strangers, 0);
     bool passed = false;
-    rpc_call(b->wire.rpc, "later", NULL, 6, on_later, &passed);
+    rpc_call(b->wire.rpc, "later", NULL, 6, on_later, &passed, NULL);
     wire_expect(&b->wire, "later", NULL);
     loop_until_true(&b->loop, &passed);
     turn_bench_note(b, 'a', "x", ""); /* the thread is known as long as the turn lives */
@@ -1098,7 +1098,7 @@ static void test_turns_go_on_with_the_next_worker(void **state)
     turns_worker_gone(b->turns);
     struct turn_plan plan = turn_bench_plan();
     struct owner refused = { 0 };
-    assert_null(turn_begin(b->turns, &plan, &events, &refused));
+    assert_null(turn_begin(b->turns, &plan, &events, &refused, NULL));
     turns_worker_ready(b->turns, b->wire.rpc);
     struct owner o = { 0 };
     begin_running(b, &o);
@@ -1312,7 +1312,7 @@ static void resume(struct turn_bench *b, struct owner *o, char name, const char 
     struct turn_result results[] = { result(first), result(second) };
     assert_non_null(turn);
     assert_true(turn_waits_for(turn, results, 2));
-    o->turn = turn_resume(turn, results, 2, &events, o);
+    o->turn = turn_resume(turn, results, 2, &events, o, NULL);
     assert_non_null(o->turn);
     assert_null(results[0].content);
     assert_null(results[1].content);
@@ -1423,7 +1423,7 @@ static void test_a_turn_may_wait_for_results_again_and_again(void **state)
         forget(&o);
         o = (struct owner){ .keeps = 'a' };
         assert_true(turn_waits_for(turn, results, 1));
-        o.turn = turn_resume(turn, results, 1, &events, &o);
+        o.turn = turn_resume(turn, results, 1, &events, &o, NULL);
         json_t *answer = json_array_get(b->wire.sent, 0);
         assert_int_equal(json_int_at(answer, "id", 0), 5);
         json_array_remove(b->wire.sent, 0);
@@ -1733,7 +1733,7 @@ static void again(struct turn_bench *b, struct owner *o, char name, const char *
     struct turn *turn = find(b, name);
     struct turn_plan plan = next_plan(items);
     assert_true(turn_is_idle(turn));
-    o->turn = turn_again(turn, &plan, &events, o);
+    o->turn = turn_again(turn, &plan, &events, o, NULL);
     assert_non_null(o->turn);
     assert_null(plan.items);
     assert_null(plan.start);

@@ -67,7 +67,7 @@ static void begin_bench(struct turn_bench *b, uint64_t first_ms, uint64_t silenc
 static void begin(struct turn_bench *b, struct owner *o)
 {
     struct turn_plan plan = turn_bench_plan();
-    o->turn = turn_begin(b->turns, &plan, &events, o);
+    o->turn = turn_begin(b->turns, &plan, &events, o, NULL);
     assert_non_null(o->turn);
 }
 
@@ -358,7 +358,7 @@ static void test_a_resumed_model_has_its_time_to_begin_again(void **state)
     assert_non_null(turn);
     struct turn_result result = { "c1", json_array() };
     assert_true(turn_waits_for(turn, &result, 1));
-    next.turn = turn_resume(turn, &result, 1, &events, &next);
+    next.turn = turn_resume(turn, &result, 1, &events, &next, NULL);
     wait_for_end(&b, &next);
     assert_int_equal(next.outcome, TURN_UNANSWERED);
     expect_interrupt(&b);
@@ -381,7 +381,7 @@ static void test_an_idle_thread_has_its_time_to_begin_again(void **state)
     struct turn *turn = turns_find(b.turns, digest);
     assert_non_null(turn);
     struct turn_plan plan = turn_bench_plan();
-    next.turn = turn_again(turn, &plan, &events, &next);
+    next.turn = turn_again(turn, &plan, &events, &next, NULL);
     turn_bench_inject(&b);
     turn_bench_start(&b, 'a');
     wait_for_end(&b, &next);

@@ -15,17 +15,16 @@ struct turn_bench {
     unsigned strangers; /* notifications that no turn took */
 };
 
-static inline void turn_bench_on_note(void *ctx, const char *method, const json_t *params)
+static inline void turn_bench_on_note(void *ctx, const struct rpc_message *note)
 {
     struct turn_bench *b = ctx;
-    b->strangers += !turns_notification(b->turns, method, params);
+    b->strangers += !turns_notification(b->turns, note);
 }
 
-static inline bool turn_bench_on_request(void *ctx, const json_t *id, const char *method,
-                                         const json_t *params)
+static inline bool turn_bench_on_request(void *ctx, const struct rpc_message *request)
 {
     struct turn_bench *b = ctx;
-    return turns_request(b->turns, id, method, params);
+    return turns_request(b->turns, request);
 }
 
 /* The model's signs are waited for as long as the whole turn, unless a test says otherwise. */

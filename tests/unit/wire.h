@@ -11,9 +11,9 @@ struct wire {
     struct rpc *rpc; /* owned */
     json_t *sent;    /* owned: messages that the test has not looked at, oldest first */
     bool broken;     /* writes fail */
-    void (*on_notification)(void *ctx, const char *method, const json_t *params);
+    void (*on_notification)(void *ctx, const struct rpc_message *note);
     /* Of a request of the worker's; false, or no such function: it goes to `requests`. */
-    bool (*on_request)(void *ctx, const json_t *id, const char *method, const json_t *params);
+    bool (*on_request)(void *ctx, const struct rpc_message *request);
     void *ctx;        /* borrowed */
     json_t *requests; /* owned: [id, method, params] of those that the worker made */
 };
@@ -33,21 +33,20 @@ static inline bool wire_write(void *ctx, char *bytes, size_t len)
     return !w->broken;
 }
 
-static inline void wire_on_notification(void *ctx, const char *method, const json_t *params)
+static inline void wire_on_notification(void *ctx, const struct rpc_message *note)
 {
     struct wire *w = ctx;
     if (w->on_notification != NULL)
-        w->on_notification(w->ctx, method, params);
+        w->on_notification(w->ctx, note);
 }
 
-static inline void wire_on_request(void *ctx, const json_t *id, const char *method,
-                                   const json_t *params)
+static inline void wire_on_request(void *ctx, const struct rpc_message *request)
 {
     struct wire *w = ctx;
-    if (w->on_request != NULL && w->on_request(w->ctx, id, method, params))
+    if (w->on_request != NULL && w->on_request(w->ctx, request))
         return;
-    json_t *request = json_pack("[O, s, O?]", id, method, params);
-    json_array_append_new(w->requests, request);
+    json_array_append_new(w->requests,
+                          json_pack("[O, s, O?]", request->id, request->method, request->params));
 }
 
 static const struct rpc_handlers wire_handlers = { wire_write, wire_on_notification,

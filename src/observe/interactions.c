@@ -1,0 +1,301 @@
+/* The request log: lines, gathered and handed to the disk in batches. */
+#include "interactions.h"
+
+#include "clock.h"
+#include "deadline.h"
+#include "disk.h"
+#include "json.h"
+#include "log.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK_MS 3600000 /* for another day, whatever the wall clock does meanwhile */
+
+struct interactions {
+    struct interactions_options options; /* its home is not ours */
+    struct interaction_files files;      /* of the disk's thread, but for its release */
+    struct deadline deadline;            /* of the batch, or of the end of the day */
+    struct buf lines;                    /* owned: gathered, of one day */
+    char date[CLOCK_DATE_SIZE];          /* theirs */
+    char looked
+        [CLOCK_DATE_SIZE]; /* the day at which a job was last told to look through the files */
+    unsigned jobs;         /* on the disk */
+    size_t jobs_bytes;
+    bool closed;
+    uint64_t lost;
+    uint64_t dropped; /* lines that nobody was told of */
+    const char *why;  /* static: of the last one; NULL: nothing went wrong */
+    int error;        /* its errno, or 0 */
+    uint64_t told_ms; /* loop time; 0: never */
+};
+
+struct batch {
+    struct disk_job super;
+    struct interactions *all; /* linked */
+    char date[CLOCK_DATE_SIZE];
+    struct buf lines; /* owned; without any, the files are only looked through */
+    struct interaction_limits limits;
+    struct interaction_result result;
+};
+
+/* ---- what was lost ---- */
+
+static void tell(struct interactions *all, bool now)
+{
+    uint64_t now_ms = deadlines_now_ms(all->options.deadlines);
+    if (all->why == NULL ||
+        (!now && all->told_ms != 0 && now_ms - all->told_ms < INTERACTIONS_TELL_MS))
+        return;
+    log_warn("observe", "interactions_dropped", LOG_ID("reason", all->why),
+             LOG_INT("count", all->dropped), LOG_INT("error", all->error));
+    all->told_ms = now_ms + (now_ms == 0);
+    all->dropped = 0;
+    all->why = NULL;
+    all->error = 0;
+}
+
+static void drop(struct interactions *all, unsigned count, const char *why, int error)
+{
+    all->lost += count;
+    all->dropped += count;
+    all->why = why;
+    all->error = error;
+    tell(all, false);
+}
+
+static unsigned count_lines(const struct buf *lines)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < lines->len; i++)
+        count += lines->data[i] == '\n';
+    return count;
+}
+
+/* ---- jobs ---- */
+
+static void batch_free(struct batch *b)
+{
+    buf_free(&b->lines);
+    free(b);
+}
+
+static void on_run(struct disk_job *job)
+{
+    struct batch *b = (struct batch *)(void *)job;
+    int64_t day = 0;
+    if (b->lines.len != 0)
+        interaction_files_append(&b->all->files, b->date, b->lines.data, b->lines.len, &b->limits,
+                                 &b->result);
+    else if (clock_parse_date(b->date, strlen(b->date), &day))
+        interaction_files_sweep(&b->all->files, day, &b->limits, &b->result);
+}
+
+static void on_done(struct disk_job *job)
+{
+    struct batch *b = (struct batch *)(void *)job;
+    struct interactions *all = b->all;
+    const struct interaction_result *r = &b->result;
+    all->jobs--;
+    all->jobs_bytes -= job->bytes;
+    if (r->too_old != 0 || r->too_large != 0)
+        log_info("observe", "interactions_pruned", LOG_INT("too_old", r->too_old),
+                 LOG_INT("too_large", r->too_large));
+    if (r->lost != 0)
+        drop(all, r->lost, "write_failed", r->error);
+    else if (r->error != 0)
+        drop(all, 0, "prune_failed", r->error);
+    batch_free(b);
+}
+
+/* The lines go with the job, or stay for the next time when the disk takes no more. */
+static void submit(struct interactions *all, const char *date)
+{
+    struct batch *b = xcalloc(1, sizeof(*b));
+    *b = (struct batch){ .super = { .run = on_run, .done = on_done, .bytes = all->lines.len },
+                         .all = all,
+                         .lines = all->lines,
+                         .limits = all->options.limits };
+    memcpy(b->date, date, CLOCK_DATE_SIZE);
+    if (!disk_submit(all->options.disk, &b->super)) {
+        free(b);
+        return;
+    }
+    memcpy(all->looked, date, CLOCK_DATE_SIZE);
+    all->lines = (struct buf)BUF_INIT;
+    all->jobs++;
+    all->jobs_bytes += b->super.bytes;
+}
+
+void interactions_flush(struct interactions *all)
+{
+    if (all != NULL && all->lines.len != 0)
+        submit(all, all->date);
+}
+
+/* Like interactions_flush, but nothing stays. */
+static void flush_or_drop(struct interactions *all)
+{
+    interactions_flush(all);
+    if (all->lines.len == 0)
+        return;
+    drop(all, count_lines(&all->lines), "disk_busy", 0);
+    buf_clear(&all->lines);
+}
+
+static void on_deadline(struct deadline *d);
+
+/* For the batch under way, or for the next day. */
+static void arm(struct interactions *all)
+{
+    if (all->closed)
+        return;
+    int64_t left_ms = CLOCK_DAY_MS - all->options.wall_ms() % CLOCK_DAY_MS;
+    uint64_t after_ms = left_ms < LOOK_MS ? (uint64_t)left_ms : LOOK_MS;
+    if (all->lines.len != 0)
+        after_ms = INTERACTIONS_BATCH_MS;
+    deadline_set(all->options.deadlines, &all->deadline, after_ms, on_deadline);
+}
+
+/* Files become too old also while nobody asks for anything. */
+static void look(struct interactions *all)
+{
+    char today[CLOCK_DATE_SIZE];
+    clock_date(all->options.wall_ms(), today);
+    interactions_flush(all);
+    if (strcmp(today, all->looked) != 0)
+        submit(all, today);
+    tell(all, false);
+    arm(all);
+}
+
+static void on_deadline(struct deadline *d)
+{
+    look(deadline_owner(d, struct interactions, deadline));
+}
+
+/* ---- lines ---- */
+
+static void put_text(struct buf *out, const char *name, const char *text)
+{
+    buf_puts(out, name);
+    if (text == NULL || *text == '\0')
+        buf_puts(out, "null");
+    else
+        json_quote(out, text, strlen(text));
+}
+
+static void put_cost(struct buf *out, double usd)
+{
+    if (isfinite(usd))
+        buf_printf(out, ",\"cost_usd\":%.12g", usd);
+    else
+        buf_puts(out, ",\"cost_usd\":null");
+}
+
+static void put_times(struct buf *out, const struct interaction *i)
+{
+    buf_printf(out, ",\"duration_ms\":%lld,\"queue_ms\":%lld", (long long)i->duration_ms,
+               (long long)i->queue_ms);
+    if (i->ttfb_ms >= 0)
+        buf_printf(out, ",\"ttfb_ms\":%lld", (long long)i->ttfb_ms);
+    else
+        buf_puts(out, ",\"ttfb_ms\":null");
+}
+
+/* Formatting numbers costs more than all else here, so there are few calls of it. */
+static void put_line(struct buf *out, const struct interaction *i, const char *timestamp)
+{
+    const struct token_counts *t = &i->tokens;
+    buf_puts(out, "{\"v\":1");
+    put_text(out, ",\"timestamp\":", timestamp);
+    put_text(out, ",\"route\":", i->route);
+    put_text(out, ",\"request_id\":", i->request_id);
+    put_text(out, ",\"key\":", i->key);
+    put_text(out, ",\"model\":", i->model);
+    buf_printf(out, ",\"stream\":%s,\"status\":%d", i->stream ? "true" : "false", i->status);
+    put_text(out, ",\"outcome\":", i->outcome);
+    put_text(out, ",\"error_code\":", i->error_code);
+    buf_printf(out,
+               ",\"tools_used\":%u,\"tokens\":{\"prompt\":%lld,\"cached\":%lld,\"completion\":%lld,"
+               "\"reasoning\":%lld}",
+               i->tools_used, (long long)t->prompt, (long long)t->cached, (long long)t->completion,
+               (long long)t->reasoning);
+    put_cost(out, i->cost_usd);
+    put_times(out, i);
+    if (i->prompt != NULL) {
+        buf_puts(out, ",\"prompt\":");
+        json_quote(out, i->prompt, strlen(i->prompt));
+    }
+    buf_puts(out, "}\n");
+}
+
+void interactions_add(struct interactions *all, const struct interaction *i)
+{
+    char now[CLOCK_ISO_SIZE]; /* begins with the date */
+    if (all->closed || all->jobs_bytes + all->lines.len >= INTERACTIONS_WAITING_MAX) {
+        drop(all, 1, "too_many", 0);
+        return;
+    }
+    clock_iso8601(all->options.wall_ms(), now);
+    if (memcmp(now, all->date, CLOCK_DATE_SIZE - 1) != 0)
+        flush_or_drop(all);
+    memcpy(all->date, now, CLOCK_DATE_SIZE - 1);
+    bool first = all->lines.len == 0;
+    put_line(&all->lines, i, now);
+    if (all->lines.len >= INTERACTIONS_BATCH_BYTES)
+        interactions_flush(all);
+    if (first)
+        arm(all);
+}
+
+/* ---- public ---- */
+
+struct interactions *interactions_new(const struct interactions_options *options)
+{
+    struct interactions *all = xcalloc(1, sizeof(*all));
+    all->options = *options;
+    interaction_files_init(&all->files, options->home);
+    all->options.home = NULL;
+    deadline_set(all->options.deadlines, &all->deadline, 0, on_deadline);
+    return all;
+}
+
+void interactions_configure(struct interactions *all, const struct interaction_limits *limits)
+{
+    const struct interaction_limits before = all->options.limits;
+    all->options.limits = *limits;
+    if (before.retention_days == limits->retention_days && before.max_bytes == limits->max_bytes)
+        return;
+    interactions_flush(all);
+    memset(all->looked, 0, sizeof(all->looked)); /* so that they are looked through */
+    look(all);
+}
+
+uint64_t interactions_lost(const struct interactions *all)
+{
+    return all->lost;
+}
+
+void interactions_close(struct interactions *all)
+{
+    if (all == NULL || all->closed)
+        return;
+    flush_or_drop(all);
+    all->closed = true;
+    deadline_clear(all->options.deadlines, &all->deadline);
+}
+
+void interactions_free(struct interactions *all)
+{
+    if (all == NULL)
+        return;
+    assert(all->jobs == 0);
+    interactions_close(all);
+    tell(all, true);
+    interaction_files_free(&all->files);
+    buf_free(&all->lines);
+    free(all);
+}

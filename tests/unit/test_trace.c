@@ -1,0 +1,466 @@
+/* The trace of a request: what it tells, what it never tells, and how large it can become. */
+#include "trace.h"
+
+#include "trace_allow.h"
+#include "unit.h"
+
+#define THREAD "01a20052-a164-7321-9dc4-5ab160e8ee89"
+#define SUMMARY                                                                                    \
+    "{\"v\":1,\"req_id\":\"req_1\",\"timestamp\":\"2026-01-01T00:00:00.250Z\","                    \
+    "\"route\":\"/v1/chat/completions\",\"model\":\"gpt-x\",\"stream\":true,\"status\":200,"       \
+    "\"outcome\":\"stop\",\"error_code\":null,\"duration_ms\":1234,\"queue_ms\":5,"                \
+    "\"runs_again\":1,\"tokens\":{\"prompt\":1,\"cached\":2,\"completion\":3,\"reasoning\":4},"    \
+    "\"bytes_in\":10,\"bytes_sent\":20,\"events_dropped\":"
+
+static const struct trace_summary summary = {
+    .req_id = "req_1",
+    .route = "/v1/chat/completions",
+    .model = "gpt-x",
+    .stream = true,
+    .status = 200,
+    .outcome = "stop",
+    .duration_ms = 1234,
+    .queue_ms = 5,
+    .runs_again = 1,
+    .tokens_prompt = 1,
+    .tokens_cached = 2,
+    .tokens_completion = 3,
+    .tokens_reasoning = 4,
+    .bytes_in = 10,
+    .bytes_sent = 20,
+};
+
+static uint64_t clock_ns; /* as the trace sees it */
+
+static uint64_t now_ns(void)
+{
+    return clock_ns;
+}
+
+static struct trace *begin(void)
+{
+    clock_ns = UINT64_C(7000000000);
+    return trace_new(now_ns, INT64_C(1767225600250));
+}
+
+static void pass_us(uint64_t us)
+{
+    clock_ns += us * 1000;
+}
+
+/* A message whose content is this JSON text. */
+static void say(struct trace *trace, enum trace_type type, const char *method, const char *content)
+{
+    json_t *value = content != NULL ? json_parse(content, strlen(content), NULL) : NULL;
+    assert_true(content == NULL || value != NULL);
+    const struct trace_message message = {
+        .type = type, .method = method, .content = value, .bytes = 100
+    };
+    trace_rpc(trace, &message);
+    json_decref(value);
+}
+
+static void note(struct trace *trace, const char *method, const char *content)
+{
+    say(trace, TRACE_RPC_NOTIFICATION, method, content);
+}
+
+static void delta(struct trace *trace, const char *item, const char *text)
+{
+    char *content = NULL;
+    assert_true(asprintf(&content,
+                         "{\"threadId\":\"" THREAD "\",\"turnId\":\"" THREAD
+                         "\",\"itemId\":\"%s\",\"delta\":\"%s\"}",
+                         item, text) > 0);
+    note(trace, "item/agentMessage/delta", content);
+    free(content);
+}
+
+/* The trace as JSON; the caller owns it. */
+static json_t *written(const struct trace *trace)
+{
+    struct buf out = BUF_INIT;
+    trace_write(trace, &summary, &out);
+    json_t *value = json_parse(out.data, out.len, NULL);
+    assert_non_null(value);
+    buf_free(&out);
+    return value;
+}
+
+static const json_t *event_at(const json_t *value, size_t i)
+{
+    return json_array_get(json_object_get(value, "events"), i);
+}
+
+static void expect_text(const struct trace *trace, const char *expected)
+{
+    struct buf out = BUF_INIT;
+    trace_write(trace, &summary, &out);
+    assert_string_equal(buf_str(&out), expected);
+    buf_free(&out);
+}
+
+/* ---- the whole ---- */
+
+static void test_a_trace_is_exactly_this_json(void **state)
+{
+    (void)state;
+    struct trace *trace = begin();
+    trace_http(trace, "received", LOG_INT("bytes", 10));
+    pass_us(1500);
+    trace_stage(trace, "queued", LOG_INT("waiting", 3), LOG_ID("reason", "busy"),
+                LOG_ID("missing", NULL), LOG_BOOL("first", true));
+    pass_us(25);
+    say(trace, TRACE_RPC_REQUEST, "turn/start",
+        "{\"threadId\":\"" THREAD "\",\"input\":[],\"effort\":\"high\"}");
+    pass_us(475);
+    json_t *id = json_integer(7);
+    const struct trace_message answer = { .type = TRACE_RPC_RESPONSE,
+                                          .method = "turn/start",
+                                          .id = id,
+                                          .bytes = 12,
+                                          .status = "error",
+                                          .code = -32001 };
+    trace_rpc(trace, &answer);
+    json_decref(id);
+    pass_us(50);
+    trace_repeat(trace, "keepalive");
+    expect_text(trace, SUMMARY
+                "0,\"events\":[{\"ts_ms\":0,\"type\":\"http\",\"event\":\"received\","
+                "\"bytes\":10},"
+                "{\"ts_ms\":1.5,\"type\":\"stage\",\"event\":\"queued\",\"waiting\":3,"
+                "\"reason\":\"busy\",\"first\":true},"
+                "{\"ts_ms\":1.525,\"type\":\"rpc_request\",\"method\":\"turn/start\","
+                "\"bytes\":100,\"redacted\":true,\"thread_id\":\"" THREAD "\",\"input\":0,"
+                "\"effort\":\"high\"},"
+                "{\"ts_ms\":2,\"type\":\"rpc_response\",\"method\":\"turn/start\",\"bytes\":12,"
+                "\"redacted\":true,\"id\":7,\"outcome\":\"error\",\"code\":-32001},"
+                "{\"ts_ms\":2.05,\"type\":\"stage\",\"event\":\"keepalive\"}]}");
+    trace_unref(trace);
+}
+
+static void test_a_request_without_a_trace_records_nothing(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT;
+    trace_http(NULL, "received", LOG_INT("bytes", 1));
+    trace_repeat(NULL, "keepalive");
+    note(NULL, "turn/started", "{}");
+    assert_null(trace_ref(NULL));
+    assert_int_equal(trace_wall_ms(NULL), 0);
+    trace_write(NULL, &summary, &out);
+    assert_int_equal(out.len, 0);
+    trace_close(NULL);
+    trace_unref(NULL);
+}
+
+static void test_what_comes_after_the_end_is_nobodys(void **state)
+{
+    (void)state;
+    struct trace *trace = begin();
+    struct trace *turns = trace_ref(trace);
+    trace_http(trace, "received", LOG_INT("bytes", 10));
+    trace_close(trace);
+    trace_unref(trace);
+    trace_http(turns, "late", LOG_INT("bytes", 10));
+    trace_repeat(turns, "keepalive");
+    delta(turns, "msg_1", "late");
+    expect_text(turns, SUMMARY "0,\"events\":[]}");
+    trace_unref(turns);
+}
+
+/* ---- bounds ---- */
+
+static void test_pieces_that_follow_each_other_count_as_one_event(void **state)
+{
+    (void)state;
+    struct trace *trace = begin();
+    delta(trace, "msg_1", "ab");
+    pass_us(1000);
+    delta(trace, "msg_1", "c");
+    pass_us(2500);
+    delta(trace, "msg_1", "defg");
+    pass_us(500);
+    delta(trace, "msg_1", "");
+    delta(trace, "msg_2", "x");
+    json_t *value = written(trace);
+    char *first = json_dumps(event_at(value, 0), JSON_COMPACT);
+    assert_string_equal(first,
+                        "{\"ts_ms\":0,\"type\":\"rpc_notification\","
+                        "\"method\":\"item/agentMessage/delta\",\"bytes\":400,\"redacted\":true,"
+                        "\"thread_id\":\"" THREAD "\",\"turn_id\":\"" THREAD
+                        "\",\"item_id\":\"msg_1\",\"text_bytes\":7,\"count\":4,"
+                        "\"last_ts_ms\":4,\"max_gap_ms\":2.5}");
+    assert_string_equal(json_str_at(event_at(value, 1), "item_id"), "msg_2");
+    assert_null(event_at(value, 2));
+    free(first);
+    json_decref(value);
+    trace_unref(trace);
+}
+
+static void test_pieces_of_turns_side_by_side_are_counted_apart(void **state)
+{
+    (void)state;
+    char item[] = "msg_0";
+    struct trace *trace = begin();
+    for (int round = 0; round < 100; round++) {
+        for (item[4] = '0'; item[4] < '0' + TRACE_LOOK_BACK; item[4]++)
+            delta(trace, item, "x");
+        trace_repeat(trace, "keepalive");
+        trace_repeat(trace, "keepalive");
+    }
+    json_t *value = written(trace);
+    /* One more than is looked back at: the oldest is new again, each time. */
+    assert_true(json_array_size(json_object_get(value, "events")) > 100);
+    json_decref(value);
+    trace_unref(trace);
+
+    trace = begin();
+    for (int round = 0; round < 100; round++)
+        for (item[4] = '0'; item[4] < '0' + TRACE_LOOK_BACK; item[4]++)
+            delta(trace, item, "x");
+    value = written(trace);
+    assert_int_equal(json_array_size(json_object_get(value, "events")), TRACE_LOOK_BACK);
+    for (size_t i = 0; i < TRACE_LOOK_BACK; i++)
+        assert_int_equal(json_int_at(event_at(value, i), "count", 0), 100);
+    json_decref(value);
+    trace_unref(trace);
+}
+
+static void test_what_is_no_piece_stands_alone(void **state)
+{
+    (void)state;
+    struct trace *trace = begin();
+    for (int i = 0; i < 3; i++)
+        note(trace, "error", "{\"willRetry\":true}");
+    for (int i = 0; i < 3; i++)
+        note(trace, "of/a/later/version", "{}");
+    json_t *value = written(trace);
+    assert_int_equal(json_array_size(json_object_get(value, "events")), 4);
+    assert_true(json_bool_at(event_at(value, 1), "will_retry", 0));
+    assert_string_equal(json_str_at(event_at(value, 3), "method"), "other");
+    assert_int_equal(json_int_at(event_at(value, 3), "count", 0), 3);
+    json_decref(value);
+    trace_unref(trace);
+}
+
+static json_int_t number_of(const json_t *value, size_t i)
+{
+    return json_int_at(event_at(value, i), "n", -1);
+}
+
+static void test_of_too_many_events_those_between_are_counted(void **state)
+{
+    (void)state;
+    const int all = TRACE_EVENTS_MAX + 1234;
+    struct trace *trace = begin();
+    for (int i = 0; i < all; i++)
+        trace_stage(trace, "step", LOG_INT("n", i));
+    json_t *value = written(trace);
+    assert_int_equal(json_array_size(json_object_get(value, "events")), TRACE_EVENTS_MAX);
+    assert_int_equal(json_int_at(value, "events_dropped", 0), 1234);
+    assert_int_equal(number_of(value, TRACE_FIRST_MAX - 1), TRACE_FIRST_MAX - 1);
+    assert_int_equal(number_of(value, TRACE_FIRST_MAX), TRACE_FIRST_MAX + 1234);
+    assert_int_equal(number_of(value, TRACE_EVENTS_MAX - 1), all - 1);
+    json_decref(value);
+    trace_unref(trace);
+}
+
+/* Whatever the sizes of events: none is lost without being counted, and the file has a bound. */
+static void test_large_events_are_bounded_by_their_memory(void **state)
+{
+    (void)state;
+    char large[600];
+    memset(large, 'x', sizeof(large));
+    large[sizeof(large) - 1] = '\0';
+    struct trace *trace = begin();
+    for (int i = 0; i < 5000; i++)
+        trace_stage(trace, "step", LOG_INT("n", i), LOG_ID("large", i % 3 == 0 ? large : "x"));
+    struct buf out = BUF_INIT;
+    trace_write(trace, &summary, &out);
+    assert_true(out.len < 2 * (size_t)TRACE_BYTES_MAX);
+    json_t *value = json_parse(out.data, out.len, NULL);
+    size_t kept = json_array_size(json_object_get(value, "events"));
+    assert_int_equal(kept + (size_t)json_int_at(value, "events_dropped", 0), 5000);
+    assert_int_equal(number_of(value, 0), 0);
+    assert_int_equal(number_of(value, kept - 1), 4999);
+    json_decref(value);
+    buf_free(&out);
+    trace_unref(trace);
+}
+
+/* ---- what may be shown ---- */
+
+/* The members that describe this content; the caller frees them. */
+static char *described(const char *content, uint64_t *ret_withheld)
+{
+    struct buf out = BUF_INIT;
+    json_t *value = json_parse(content, strlen(content), NULL);
+    assert_non_null(value);
+    *ret_withheld = trace_allow_describe(&out, value);
+    assert_int_equal(trace_allow_describe(NULL, value), *ret_withheld);
+    json_decref(value);
+    return buf_detach(&out);
+}
+
+static void expect_described(const char *content, const char *members, uint64_t withheld)
+{
+    uint64_t got = 0;
+    char *text = described(content, &got);
+    assert_string_equal(text, members);
+    assert_int_equal(got, withheld);
+    free(text);
+}
+
+static void test_members_that_are_known_are_shown(void **state)
+{
+    (void)state;
+    expect_described("{\"threadId\":\"" THREAD "\",\"turn\":{\"id\":\"turn_1\","
+                     "\"status\":\"failed\",\"items\":[],\"error\":{\"message\":\"secret\","
+                     "\"codexErrorInfo\":{\"httpConnectionFailed\":{\"httpStatusCode\":401}}}}}",
+                     ",\"thread_id\":\"" THREAD "\",\"turn_id\":\"turn_1\","
+                     "\"turn_status\":\"failed\",\"turn_items\":0,\"message_bytes\":6,"
+                     "\"error_kind\":\"httpConnectionFailed\",\"http_status\":401",
+                     0);
+    expect_described("{\"items\":[{\"type\":\"message\",\"role\":\"user\"},"
+                     "{\"type\":\"message\",\"role\":\"secret\"},{\"type\":\"function_call\"},7]}",
+                     ",\"items\":4,\"roles\":{\"user\":1},"
+                     "\"item_types\":{\"message\":2,\"function_call\":1}",
+                     0);
+    expect_described("{\"item\":{\"type\":\"function_call\",\"call_id\":\"call_1\","
+                     "\"name\":\"secret\",\"arguments\":\"{}\"}}",
+                     ",\"item_type\":\"function_call\",\"call_id\":\"call_1\",\"name_bytes\":6,"
+                     "\"arguments_bytes\":2",
+                     0);
+    expect_described("{\"usage\":{\"inputTokens\":3,\"outputTokens\":\"5\",\"more\":9}}",
+                     ",\"tokens_prompt\":3", 1);
+    expect_described("{\"item\":null,\"turn\":7,\"items\":\"xy\",\"willRetry\":1,"
+                     "\"codexErrorInfo\":{}}",
+                     "", 2);
+    expect_described("[\"secret\"]", "", 0);
+}
+
+static void test_of_any_other_string_only_the_length_is_told(void **state)
+{
+    (void)state;
+    static const char *const secrets[] = { "sk-proj-0123456789abcdef", "user secret", "Secret",
+                                           "call_with space",          "msg_",        "user\\n" };
+    static const char *const places[] = {
+        "{\"%s\":1}",
+        "{\"new\":\"%s\"}",
+        "{\"threadId\":\"%s\"}",
+        "{\"itemId\":\"%s\"}",
+        "{\"effort\":\"%s\"}",
+        "{\"status\":\"%s\"}",
+        "{\"status\":{\"%s\":{\"%s\":1}}}",
+        "{\"delta\":\"%s\"}",
+        "{\"tool\":\"%s\",\"arguments\":{\"%s\":\"%s\"}}",
+        "{\"dynamicTools\":[{\"name\":\"%s\",\"inputSchema\":{\"%s\":1}}]}",
+        "{\"items\":[{\"role\":\"%s\",\"type\":\"%s\",\"content\":\"%s\"}]}",
+        "{\"item\":{\"%s\":\"%s\",\"type\":\"%s\",\"id\":\"%s\",\"text\":\"%s\"}}",
+        "{\"item\":{\"role\":\"%s\",\"name\":\"%s\",\"content\":[{\"text\":\"%s\"}]}}",
+        "{\"turn\":{\"id\":\"%s\",\"status\":\"%s\",\"error\":{\"message\":\"%s\"}}}",
+        "{\"turn\":{\"error\":{\"codexErrorInfo\":\"%s\",\"%s\":\"%s\"}}}",
+        "{\"error\":{\"codexErrorInfo\":{\"%s\":{\"httpStatusCode\":\"%s\"}}}}",
+        "{\"usage\":\"%s\",\"thread\":{\"id\":\"%s\",\"name\":\"%s\"}}",
+    };
+    for (size_t p = 0; p < COUNT_OF(places); p++) {
+        for (size_t i = 0; i < COUNT_OF(secrets); i++) {
+            const char *s = secrets[i];
+            char *content = NULL;
+            uint64_t withheld = 0;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+#pragma GCC diagnostic ignored "-Wformat-extra-args"
+            assert_true(asprintf(&content, places[p], s, s, s, s, s) > 0);
+#pragma GCC diagnostic pop
+            char *text = described(content, &withheld);
+            assert_null(strstr(text, "ecret"));
+            assert_null(strstr(text, "sk-"));
+            assert_null(strstr(text, "user"));
+            assert_null(strstr(text, "call_"));
+            free(text);
+            free(content);
+        }
+    }
+    expect_described("{\"threadId\":\"th-1\",\"new\":\"12345\",\"item\":{\"newer\":\"67\"}}",
+                     ",\"thread_id_bytes\":4", 7);
+}
+
+static void test_ids_have_the_form_of_ids(void **state)
+{
+    (void)state;
+    char longest[80] = "call_";
+    memset(longest + 5, 'x', 59);
+    assert_true(trace_allow_is_id(LITERAL(THREAD)));
+    assert_true(trace_allow_is_id(LITERAL("call_aB0-_9")));
+    assert_true(trace_allow_is_id(longest, 64));
+    longest[64] = 'x';
+    assert_false(trace_allow_is_id(longest, 65));
+    assert_false(trace_allow_is_id(LITERAL("")));
+    assert_false(trace_allow_is_id(LITERAL("call_")));
+    assert_false(trace_allow_is_id(LITERAL("call_\0x")));
+    assert_false(trace_allow_is_id(LITERAL("01a20052-a164-7321-9dc4-5ab160e8ee8\0")));
+    assert_false(trace_allow_is_id(LITERAL("01A20052-a164-7321-9dc4-5ab160e8ee89")));
+    assert_false(trace_allow_is_id(LITERAL("sk-0123456789")));
+    assert_false(trace_allow_is_id(LITERAL("xcall_1")));
+}
+
+static void expect_rpc_id(json_t *id, const char *members)
+{
+    struct buf out = BUF_INIT;
+    trace_allow_rpc_id(&out, id);
+    assert_string_equal(buf_str(&out), members);
+    buf_free(&out);
+    json_decref(id);
+}
+
+static void test_ids_of_calls_are_numbers_or_lengths(void **state)
+{
+    (void)state;
+    expect_rpc_id(json_integer(12), ",\"id\":12");
+    expect_rpc_id(json_string("secret"), ",\"id_bytes\":6");
+    expect_rpc_id(json_pack("{s:s}", "secret", "secret"), "");
+    expect_rpc_id(NULL, "");
+}
+
+static void test_methods_are_those_of_the_app_server(void **state)
+{
+    (void)state;
+    static const char *const known[] = {
+        "account/rateLimits/updated",
+        "error",
+        "item/tool/call",
+        "thread/start",
+        "turn/interrupt",
+        "windowsSandbox/setupCompleted",
+    };
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        assert_string_equal(trace_allow_method(known[i]), known[i]);
+    assert_string_equal(trace_allow_method("thread/starts"), "other");
+    assert_string_equal(trace_allow_method(""), "other");
+    assert_true(trace_allow_is_piece("item/agentMessage/delta"));
+    assert_true(trace_allow_is_piece("item/reasoning/summaryTextDelta"));
+    assert_true(trace_allow_is_piece("other"));
+    assert_false(trace_allow_is_piece("turn/completed"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_trace_is_exactly_this_json),
+        cmocka_unit_test(test_a_request_without_a_trace_records_nothing),
+        cmocka_unit_test(test_what_comes_after_the_end_is_nobodys),
+        cmocka_unit_test(test_pieces_that_follow_each_other_count_as_one_event),
+        cmocka_unit_test(test_pieces_of_turns_side_by_side_are_counted_apart),
+        cmocka_unit_test(test_what_is_no_piece_stands_alone),
+        cmocka_unit_test(test_of_too_many_events_those_between_are_counted),
+        cmocka_unit_test(test_large_events_are_bounded_by_their_memory),
+        cmocka_unit_test(test_members_that_are_known_are_shown),
+        cmocka_unit_test(test_of_any_other_string_only_the_length_is_told),
+        cmocka_unit_test(test_ids_have_the_form_of_ids),
+        cmocka_unit_test(test_ids_of_calls_are_numbers_or_lengths),
+        cmocka_unit_test(test_methods_are_those_of_the_app_server),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
