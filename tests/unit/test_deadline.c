@@ -1,6 +1,7 @@
 /* Deadlines: each fires once, in its order, never early; callbacks may do anything to any of them. */
 #include "deadline.h"
 #include "loop.h"
+#include "stopwatch.h"
 #include "unit.h"
 
 /* A deadline that notes its firing in a diary. */
@@ -263,6 +264,22 @@ static void test_a_callback_may_free_what_embeds_the_deadline(void **state)
     expect(&diary, "abc");
 }
 
+static void measure_own_work(struct alarm *a)
+{
+    (void)a;
+    assert_true(stopwatch_lap_ns() < 150 * UINT64_C(1000000));
+}
+
+/* Else what it does would be taken to have lasted since the last thing that was measured. */
+static void test_what_fires_is_not_charged_with_the_time_that_was_slept(void **state)
+{
+    struct diary diary = { .loop = *state };
+    struct alarm a = { .diary = &diary, .name = 'a', .then = measure_own_work };
+    stopwatch_start();
+    set(&a, 300);
+    expect(&diary, "a");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +294,7 @@ int main(void)
         LOOP_TEST(test_a_callback_may_set_another_to_now),
         LOOP_TEST(test_a_callback_may_move_one_that_is_due_as_well),
         LOOP_TEST(test_a_callback_may_free_what_embeds_the_deadline),
+        LOOP_TEST(test_what_fires_is_not_charged_with_the_time_that_was_slept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
