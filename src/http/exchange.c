@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <uv.h>
 
 #define PIECE_MAX_BYTES                                                                            \
     65536 /* of one write: a client that takes less than that for too long is cut off */
@@ -45,6 +46,7 @@ struct exchange {
     size_t handed;       /* bytes of it that h2o was given */
     bool ends;           /* nothing comes after it */
     uint64_t writes;
+    uint64_t waits_since_ns; /* for a turn */
     struct deadline keepalive;
     struct deadline stall;
     struct stream_meter meter;
@@ -333,6 +335,7 @@ static void run_again(struct exchange *x)
 {
     log_info("http", "run_again", LOG_ID("request_id", x->rc->id));
     x->rc->runs++;
+    x->waits_since_ns = uv_hrtime();
     trace_stage(x->rc->trace, "run_again", LOG_INT("runs_again", x->rc->runs));
     metric_count(M_RUNS_AGAIN, 1);
     deadline_clear(x->all->options.deadlines, &x->keepalive);
@@ -421,11 +424,12 @@ static bool refused_as_congested(struct exchange *x)
     return true;
 }
 
-/* It has waited for its turn, or for the end of its patience. */
+/* It has waited for its turn, or for the end of its patience. One that runs again has waited before, and that is another wait. */
 static void note_wait(struct exchange *x)
 {
-    x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
-    metric_observe(M_QUEUE_WAIT, (double)x->rc->queue_ms);
+    int64_t waited_ms = (int64_t)((uv_hrtime() - x->waits_since_ns) / 1000000);
+    x->rc->queue_ms += waited_ms;
+    metric_observe(M_QUEUE_WAIT, (double)waited_ms);
 }
 
 static void begin(struct exchange *x)
@@ -488,6 +492,7 @@ static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
                                         .principal = principal,
                                         .weight = chat->request->choices },
                             .stream = chat->request->stream };
+    x->waits_since_ns = x->rc->started_ns;
     LIST_INSERT_HEAD(&all->list, x, link);
     all->count++;
     x->chat = chat_new(chat, on_chat_output, x);
