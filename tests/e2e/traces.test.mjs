@@ -131,6 +131,8 @@ test('the endpoints list traces and show them, to the admin key alone', async (t
     const answer = await get(path, options);
     assert.equal(answer.status, status, path);
     assert.equal(answer.json.error.code, code, path);
+    const said = await proxy.waitForLog(path, (l) => l.request_id === answer.headers['x-request-id'] && l.event === 'request');
+    assert.equal(said.retryable, answer.json.error.retryable, path);
   };
   await fails(`/internal/traces/${id(4)}`, 404, 'trace_not_found');
   await fails(`/internal/traces/${id(3)}`, 500, 'trace_unreadable');
