@@ -178,6 +178,7 @@ static void close_signals(struct app *app)
     uv_close((uv_handle_t *)&app->sigterm, NULL);
     uv_close((uv_handle_t *)&app->sigint, NULL);
     uv_close((uv_handle_t *)&app->sighup, NULL);
+    signal(SIGHUP, SIG_IGN); /* nothing is read again, and nobody is to be killed for it */
 }
 
 /* A thread hangs, in a disk that does not answer or in a name that nobody knows: the loop could never be closed. Only in the first case
@@ -198,13 +199,13 @@ static void on_observatory_closed(void *ctx)
 {
     struct app *app = ctx;
     deadline_clear(app->deadlines, &app->flush);
+    close_signals(app);
     uv_stop(&app->loop); /* h2o's own handles would keep it running */
 }
 
 static void on_worker_stopped(void *ctx)
 {
     struct app *app = ctx;
-    close_signals(app);
     login_watch_free(app->login);
     app->login = NULL;
     model_stub_close(app->demo, NULL, NULL);

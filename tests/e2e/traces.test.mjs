@@ -193,7 +193,8 @@ test('a disk that hangs costs those that wait for it, who may leave, and nobody 
   assert.deepEqual(again.json, trace);
 });
 
-test('a stop ends what waits for a disk that hangs, and says so', async () => {
+// Stops one whose disk hangs, with a signal more when nothing but the disk is waited for.
+async function stopStuck(another) {
   const home = folder('traces');
   leave(home, 1);
   const extra = { WORKER_DRAIN_MS: '100' };
@@ -203,12 +204,25 @@ test('a stop ends what waits for a disk that hangs, and says so', async () => {
   const socket = await ask(proxy, '/internal/traces');
   await proxy.status(); // the request of the socket came before
   proxy.kill('SIGTERM');
+  await proxy.waitForLog('the end of the worker', (l) => l.worker_state === 'stopped');
+  proxy.kill(another);
   const { code } = await proxy.exits();
-  assert.equal(code, 74);
   assert.equal(proxy.events('request').at(-1).status, 499);
-  assert.equal(proxy.events('disk_stuck').length, 1);
   proxy.check();
   socket.destroy();
+  return { code, proxy };
+}
+
+test('a stop ends what waits for a disk that hangs, and says so', async () => {
+  const { code, proxy } = await stopStuck('SIGHUP');
+  assert.equal(code, 74);
+  assert.equal(proxy.events('disk_stuck').length, 1);
+});
+
+test('who asks twice waits for no disk', async () => {
+  const { code, proxy } = await stopStuck('SIGTERM');
+  assert.equal(code, 1);
+  assert.equal(proxy.events('signal').at(-1).again, true);
 });
 
 test('clients that leave at any moment do no harm', async (t) => {
