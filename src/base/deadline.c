@@ -39,7 +39,7 @@ static void on_timer(uv_timer_t *timer)
         struct deadline *d = all->first;
         deadline_fn fire = d->fire;
         deadline_clear(all, d);
-        stopwatch_start(); /* for what it does: the loop has slept */
+        stopwatch_start(); /* what comes of it is work; until now it was waited for */
         fire(d);
     }
     all->firing = false;

@@ -41,12 +41,12 @@ struct exchange {
     struct reqctx *rc; /* borrowed */
     struct chat *chat; /* owned; NULL once the client left */
     struct ticket ticket;
-    struct watch *watch; /* owned; frees itself in its close callback */
-    struct buf sending;  /* owned: in flight, must stay put until h2o asks for more */
-    size_t handed;       /* bytes of it that h2o was given */
-    bool ends;           /* nothing comes after it */
+    uint64_t waits_since_ns; /* monotonic: for its turn */
+    struct watch *watch;     /* owned; frees itself in its close callback */
+    struct buf sending;      /* owned: in flight, must stay put until h2o asks for more */
+    size_t handed;           /* bytes of it that h2o was given */
+    bool ends;               /* nothing comes after it */
     uint64_t writes;
-    uint64_t waits_since_ns; /* for a turn */
     struct deadline keepalive;
     struct deadline stall;
     struct stream_meter meter;
@@ -335,10 +335,10 @@ static void run_again(struct exchange *x)
 {
     log_info("http", "run_again", LOG_ID("request_id", x->rc->id));
     x->rc->runs++;
-    x->waits_since_ns = uv_hrtime();
     trace_stage(x->rc->trace, "run_again", LOG_INT("runs_again", x->rc->runs));
     metric_count(M_RUNS_AGAIN, 1);
     deadline_clear(x->all->options.deadlines, &x->keepalive);
+    x->waits_since_ns = uv_hrtime();
     admission_return(&x->ticket);
 }
 
@@ -424,12 +424,12 @@ static bool refused_as_congested(struct exchange *x)
     return true;
 }
 
-/* It has waited for its turn, or for the end of its patience. One that runs again has waited before, and that is another wait. */
+/* It has waited for its turn, or for the end of its patience; what is run again, more than once. */
 static void note_wait(struct exchange *x)
 {
-    int64_t waited_ms = (int64_t)((uv_hrtime() - x->waits_since_ns) / 1000000);
-    x->rc->queue_ms += waited_ms;
-    metric_observe(M_QUEUE_WAIT, (double)waited_ms);
+    uint64_t waited_ns = uv_hrtime() - x->waits_since_ns;
+    x->rc->queue_ms += (int64_t)(waited_ns / 1000000);
+    metric_observe(M_QUEUE_WAIT, (double)waited_ns / 1e6);
 }
 
 static void begin(struct exchange *x)
@@ -488,11 +488,11 @@ static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
                             .all = all,
                             .req = req,
                             .rc = reqctx_of(req),
+                            .waits_since_ns = reqctx_of(req)->started_ns,
                             .ticket = { .events = &ticket_events,
                                         .principal = principal,
                                         .weight = chat->request->choices },
                             .stream = chat->request->stream };
-    x->waits_since_ns = x->rc->started_ns;
     LIST_INSERT_HEAD(&all->list, x, link);
     all->count++;
     x->chat = chat_new(chat, on_chat_output, x);
