@@ -640,7 +640,7 @@ static int run_loop(struct app *app)
     metrics_start();
     int rc = start(app);
     if (rc != 0) {
-        close_signals(app);
+        app->stopping = true;
         close_observatory(app); /* the start may have given it work */
     }
     uv_run(&app->loop, UV_RUN_DEFAULT);
