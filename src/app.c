@@ -178,7 +178,9 @@ static void close_signals(struct app *app)
     uv_close((uv_handle_t *)&app->sigterm, NULL);
     uv_close((uv_handle_t *)&app->sigint, NULL);
     uv_close((uv_handle_t *)&app->sighup, NULL);
-    signal(SIGHUP, SIG_IGN); /* nothing is read again, and nobody is to be killed for it */
+    signal(SIGHUP, SIG_IGN); /* what is left takes a moment, and is done whoever asks again */
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
 }
 
 /* A thread hangs, in a disk that does not answer or in a name that nobody knows: the loop could never be closed. Only in the first case

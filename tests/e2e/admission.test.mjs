@@ -80,8 +80,7 @@ test('a request too many waits for its turn, and is answered as if it had not', 
   assert.equal(worker.journal.filter((l) => l.in?.method === 'thread/start').length, 1, 'no turn for who waits');
   holder.release();
   assert.deepEqual(await Promise.all(answers), ['turn a1', 'turn a2']);
-  const lines = proxy.events('request').filter((l) => l.status === 200 && l.route === CHAT);
-  assert.ok(lines.some((l) => l.queue_ms > 0));
+  await proxy.waitForLog('one that waited', (l) => l.status === 200 && l.route === CHAT && l.queue_ms > 0);
   const after = await proxy.readyz();
   assert.deepEqual([after.turns_running, after.requests_waiting], [0, 0]);
 });
