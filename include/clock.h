@@ -23,6 +23,9 @@ void clock_iso8601(int64_t wall_ms, char ret_text[CLOCK_ISO_SIZE]);
 /* Writes the UTC date of a wall time of the years 1970 to 9999. */
 void clock_date(int64_t wall_ms, char ret_text[CLOCK_DATE_SIZE]);
 
+/* The number that these digits are, at most nine; -1 when one is none. */
+int clock_parse_digits(const char *text, size_t len);
+
 /* Reads such a date as days since 1970-01-01. False when the text is none, or no day of the calendar. */
 bool clock_parse_date(const char *text, size_t len, int64_t *ret_day);
 

@@ -46,7 +46,7 @@ void health_start(struct health *h);
 /* The worker has changed: its checks are made at once. */
 void health_worker_changed(struct health *h);
 
-/* What a part of the program says of itself, under the name of a built-in check: "log" and "traces" are told so. `why` is static,
+/* What a part of the program says of itself, under the name of a built-in check: "traces" is told so. `why` is static,
  * NULL when all is well. */
 void health_set(struct health *h, const char *name, bool ok, const char *why);
 

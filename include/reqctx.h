@@ -54,6 +54,9 @@ struct reqctx *reqctx_of(struct st_h2o_req_t *req);
 /* Notes what the client is told: the error that is the answer, or ends it. One of status 0 is none. */
 void reqctx_note_error(struct reqctx *rc, const struct api_error *error);
 
+/* Notes the error and answers with it: ends the request, as reply.h says. */
+void reqctx_refuse(struct st_h2o_req_t *req, const struct api_error *error);
+
 /* Milliseconds since the request was complete. */
 int64_t reqctx_elapsed_ms(const struct reqctx *rc);
 

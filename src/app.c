@@ -178,6 +178,9 @@ static void close_signals(struct app *app)
     uv_close((uv_handle_t *)&app->sigterm, NULL);
     uv_close((uv_handle_t *)&app->sigint, NULL);
     uv_close((uv_handle_t *)&app->sighup, NULL);
+    signal(SIGHUP, SIG_IGN); /* what is left takes a moment, and is done whoever asks again */
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
 }
 
 /* A thread hangs, in a disk that does not answer or in a name that nobody knows: the loop could never be closed. Only in the first case
@@ -198,6 +201,7 @@ static void on_observatory_closed(void *ctx)
 {
     struct app *app = ctx;
     deadline_clear(app->deadlines, &app->flush);
+    close_signals(app);
     uv_stop(&app->loop); /* h2o's own handles would keep it running */
 }
 
@@ -211,7 +215,6 @@ static void close_observatory(struct app *app)
 static void on_worker_stopped(void *ctx)
 {
     struct app *app = ctx;
-    close_signals(app);
     login_watch_free(app->login);
     app->login = NULL;
     model_stub_close(app->demo, NULL, NULL);
@@ -639,7 +642,7 @@ static int run_loop(struct app *app)
     metrics_start();
     int rc = start(app);
     if (rc != 0) {
-        close_signals(app);
+        app->stopping = true;
         close_observatory(app); /* the start may have given it work */
     }
     uv_run(&app->loop, UV_RUN_DEFAULT);

@@ -37,8 +37,7 @@ void clock_date(int64_t wall_ms, char ret_text[CLOCK_DATE_SIZE])
     ret_text[CLOCK_DATE_SIZE - 1] = '\0';
 }
 
-/* The number of `len` digits, or -1. */
-static int parse_digits(const char *text, size_t len)
+int clock_parse_digits(const char *text, size_t len)
 {
     int number = 0;
     for (size_t i = 0; i < len; i++) {
@@ -54,9 +53,9 @@ bool clock_parse_date(const char *text, size_t len, int64_t *ret_day)
     char again[CLOCK_DATE_SIZE];
     if (len != CLOCK_DATE_SIZE - 1 || text[4] != '-' || text[7] != '-')
         return false;
-    int year = parse_digits(text, 4);
-    int month = parse_digits(text + 5, 2);
-    int day = parse_digits(text + 8, 2);
+    int year = clock_parse_digits(text, 4);
+    int month = clock_parse_digits(text + 5, 2);
+    int day = clock_parse_digits(text + 8, 2);
     if (year < 1970 || month < 1 || day < 1)
         return false;
     struct tm tm = { .tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day };

@@ -1,7 +1,7 @@
 /* An answer that is made of files. */
 #include "disk_reply.h"
 
-#include "reply.h"
+#include "api_error.h"
 #include "reqctx.h"
 #include "watch.h"
 
@@ -79,8 +79,7 @@ static void refuse(h2o_req_t *req, struct disk_reply *r)
     api_error_set(&error, 503, "server_error", "server_overloaded", NULL,
                   "Too much is being read from or written to the disk; please try again.");
     error.retry_after_s = 1;
-    reqctx_of(req)->error_code = error.code;
-    reply_error(req, &error);
+    reqctx_refuse(req, &error);
 }
 
 void disk_reply_start(struct disk *disk, h2o_req_t *req, struct disk_reply *r)

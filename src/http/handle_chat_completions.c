@@ -213,8 +213,7 @@ void handle_chat_completions(struct routes *routes, h2o_req_t *req)
     if (ok) {
         run(routes, req, rc, &request, &plan);
     } else {
-        reqctx_note_error(rc, &error);
-        reply_error(req, &error);
+        reqctx_refuse(req, &error);
     }
     chat_request_free(&request);
 }

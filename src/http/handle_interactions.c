@@ -35,12 +35,6 @@ static void on_find(struct disk_reply *super)
         r->error = errno;
 }
 
-static void fail(h2o_req_t *req, const struct api_error *error)
-{
-    reqctx_of(req)->error_code = error->code;
-    reply_error(req, error);
-}
-
 static void on_answer(struct disk_reply *super, h2o_req_t *req)
 {
     const struct reading *r = (struct reading *)(void *)super;
@@ -48,7 +42,7 @@ static void on_answer(struct disk_reply *super, h2o_req_t *req)
     if (r->error != 0) {
         api_error_set(&error, 500, "server_error", "interactions_unreadable", NULL,
                       "The request log cannot be read (errno %d).", r->error);
-        fail(req, &error);
+        reqctx_refuse(req, &error);
         return;
     }
     struct buf body = BUF_INIT;
@@ -103,7 +97,7 @@ void handle_interactions(struct routes *routes, h2o_req_t *req)
                            .home = xstrdup(o->home) };
     if (!parse(req, r, &error)) {
         on_free(&r->super);
-        fail(req, &error);
+        reqctx_refuse(req, &error);
         return;
     }
     interactions_flush(o->interactions); /* so that what has ended is there */

@@ -23,6 +23,5 @@ void handle_maintenance_change(struct routes *routes, h2o_req_t *req)
         handle_maintenance(routes, req);
         return;
     }
-    reqctx_note_error(reqctx_of(req), &error);
-    reply_error(req, &error);
+    reqctx_refuse(req, &error);
 }

@@ -20,8 +20,7 @@ void handle_models(struct routes *routes, h2o_req_t *req)
     api_error_set(&error, 503, "server_error", "worker_not_ready", NULL,
                   "The worker has not listed its models yet.");
     error.retry_after_s = 1;
-    reqctx_note_error(reqctx_of(req), &error);
-    reply_error(req, &error);
+    reqctx_refuse(req, &error);
 }
 
 void handle_model(struct routes *routes, h2o_req_t *req)
@@ -40,6 +39,5 @@ void handle_model(struct routes *routes, h2o_req_t *req)
     struct api_error error;
     api_error_set(&error, 404, "invalid_request_error", "model_not_found", "model",
                   "The model does not exist, or this endpoint does not serve it.");
-    reqctx_note_error(reqctx_of(req), &error);
-    reply_error(req, &error);
+    reqctx_refuse(req, &error);
 }

@@ -33,12 +33,6 @@ static void on_find(struct disk_reply *super)
         l->result = TRACE_READ_FAILED;
 }
 
-static void fail(h2o_req_t *req, const struct api_error *error)
-{
-    reqctx_of(req)->error_code = error->code;
-    reply_error(req, error);
-}
-
 static void on_answer(struct disk_reply *super, h2o_req_t *req)
 {
     struct lookup *l = (struct lookup *)(void *)super;
@@ -54,7 +48,7 @@ static void on_answer(struct disk_reply *super, h2o_req_t *req)
     else
         api_error_set(&error, 500, "server_error", "trace_unreadable", NULL, "The trace%s %s.",
                       l->req_id[0] == '\0' ? " folder" : "", trace_read_words(l->result));
-    fail(req, &error);
+    reqctx_refuse(req, &error);
 }
 
 static void on_free(struct disk_reply *super)
@@ -82,7 +76,7 @@ void handle_traces(struct routes *routes, h2o_req_t *req)
     size_t from = req->query_at != SIZE_MAX ? req->query_at + 1 : req->path.len;
     if (!query_parse(req->path.base + from, req->path.len - from, &limit, 1, &error) ||
         !query_number(&limit, 1, LIMIT_MAX, LIMIT_DEFAULT, &count, &error)) {
-        fail(req, &error);
+        reqctx_refuse(req, &error);
         return;
     }
     struct lookup *l = lookup_new(routes);
@@ -99,7 +93,7 @@ void handle_trace(struct routes *routes, h2o_req_t *req)
     if (!trace_id_ok(id, len)) { /* only what is one becomes part of a path */
         api_error_bad(&error, "invalid_value", "req_id",
                       "Invalid request id: expected 'req_' and 24 letters and digits.");
-        fail(req, &error);
+        reqctx_refuse(req, &error);
         return;
     }
     struct lookup *l = lookup_new(routes);

@@ -1,7 +1,7 @@
 /* What the program knows of one HTTP request beside what h2o knows. */
 #include "reqctx.h"
 
-#include "api_error.h"
+#include "reply.h"
 #include "trace.h"
 
 #include <h2o.h>
@@ -51,6 +51,12 @@ void reqctx_note_error(struct reqctx *rc, const struct api_error *error)
     rc->error_code = error->code;
     if (error->status != 0)
         rc->retryable = api_error_retryable(error) ? 1 : -1;
+}
+
+void reqctx_refuse(h2o_req_t *req, const struct api_error *error)
+{
+    reqctx_note_error(reqctx_of(req), error);
+    reply_error(req, error);
 }
 
 int64_t reqctx_elapsed_ms(const struct reqctx *rc)

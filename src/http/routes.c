@@ -90,16 +90,10 @@ static const struct route *find(h2o_req_t *req, bool *ret_exact)
     return found;
 }
 
-static void fail(h2o_req_t *req, struct reqctx *rc, const struct api_error *error)
-{
-    reqctx_note_error(rc, error);
-    reply_error(req, error);
-}
-
 /* ---- guards: each answers and returns false, or lets the request pass ---- */
 
 /* CONNECT names a host instead of a path, and is no method of any. */
-static bool guard_connect(h2o_req_t *req, struct reqctx *rc, const struct route *route)
+static bool guard_connect(h2o_req_t *req, const struct route *route)
 {
     struct api_error error;
     if (route != NULL || !h2o_memis(req->method.base, req->method.len, H2O_STRLIT("CONNECT")))
@@ -107,18 +101,18 @@ static bool guard_connect(h2o_req_t *req, struct reqctx *rc, const struct route 
     reply_header(req, "allow", "GET, HEAD, POST");
     api_error_set(&error, 405, "invalid_request_error", "method_not_supported", NULL,
                   "Not allowed: this endpoint is no proxy.");
-    fail(req, rc, &error);
+    reqctx_refuse(req, &error);
     return false;
 }
 
-static bool guard_path(h2o_req_t *req, struct reqctx *rc, const struct route *route)
+static bool guard_path(h2o_req_t *req, const struct route *route)
 {
     struct api_error error;
     if (route != NULL)
         return true;
     api_error_set(&error, 404, "invalid_request_error", "unknown_url", NULL,
                   "Unknown URL: this endpoint serves no such path.");
-    fail(req, rc, &error);
+    reqctx_refuse(req, &error);
     return false;
 }
 
@@ -143,12 +137,12 @@ static bool guard_maintenance(const struct routes *routes, h2o_req_t *req, struc
         return true;
     maintenance_refusal(m, &error);
     rc->maintenance = true;
-    fail(req, rc, &error);
+    reqctx_refuse(req, &error);
     return false;
 }
 
 /* A connection beyond the cap is there for probes. */
-static bool guard_room(h2o_req_t *req, struct reqctx *rc, const struct route *route)
+static bool guard_room(h2o_req_t *req, const struct route *route)
 {
     struct api_error error;
     if (route->access != ACCESS_CLIENT || conn_role(req) != CONN_SPARE)
@@ -156,7 +150,7 @@ static bool guard_room(h2o_req_t *req, struct reqctx *rc, const struct route *ro
     api_error_set(&error, 503, "server_error", "server_overloaded", NULL,
                   "Too many connections are open; please try again.");
     error.retry_after_s = 1;
-    fail(req, rc, &error);
+    reqctx_refuse(req, &error);
     return false;
 }
 
@@ -187,7 +181,7 @@ static bool guard_origin(const struct routes *routes, h2o_req_t *req, const stru
     return false;
 }
 
-static bool guard_method(h2o_req_t *req, struct reqctx *rc, const struct route *route, bool exact)
+static bool guard_method(h2o_req_t *req, const struct route *route, bool exact)
 {
     char allow[METHODS_SIZE];
     struct api_error error;
@@ -197,7 +191,7 @@ static bool guard_method(h2o_req_t *req, struct reqctx *rc, const struct route *
     reply_header(req, "allow", allow);
     api_error_set(&error, 405, "invalid_request_error", "method_not_supported", NULL,
                   "Not allowed: this path takes only %s requests.", allow);
-    fail(req, rc, &error);
+    reqctx_refuse(req, &error);
     return false;
 }
 
@@ -265,7 +259,7 @@ static bool guard_key(const struct routes *routes, h2o_req_t *req, struct reqctx
     else
         api_error_set(&error, 401, "invalid_request_error", "invalid_api_key", NULL,
                       "Incorrect %s key provided.", kind);
-    fail(req, rc, &error);
+    reqctx_refuse(req, &error);
     return false;
 }
 
@@ -284,9 +278,9 @@ void routes_dispatch(struct routes *routes, h2o_req_t *req)
               LOG_INT("bytes", req->entity.len));
     if (route != NULL && route->access == ACCESS_CLIENT)
         request_trace_begin(rc, req, &routes->observatory->trace_sink);
-    if (guard_origin(routes, req, route) && guard_connect(req, rc, route) &&
-        guard_maintenance(routes, req, rc, route) && guard_path(req, rc, route) &&
-        guard_room(req, rc, route) && guard_method(req, rc, route, exact) &&
+    if (guard_origin(routes, req, route) && guard_connect(req, route) &&
+        guard_maintenance(routes, req, rc, route) && guard_path(req, route) &&
+        guard_room(req, route) && guard_method(req, route, exact) &&
         guard_key(routes, req, rc, route))
         route->handle(routes, req);
 }

@@ -48,30 +48,18 @@ void trace_name_make(struct trace_name *ret, int64_t wall_ms, const char *req_id
              sealed ? sealed_end : plain_end);
 }
 
-/* The number that `count` digits at the place are; -1 when they are none. */
-static int number_at(const char *text, size_t count)
-{
-    int value = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (text[i] < '0' || text[i] > '9')
-            return -1;
-        value = value * 10 + (text[i] - '0');
-    }
-    return value;
-}
-
 /* Digits in wrong places and days that do not exist are found later: the name that belongs to this time is another one. */
 static int64_t parse_stamp(const char *text)
 {
     struct tm tm = {
-        .tm_year = number_at(text, 4) - 1900,
-        .tm_mon = number_at(text + 4, 2) - 1,
-        .tm_mday = number_at(text + 6, 2),
-        .tm_hour = number_at(text + 9, 2),
-        .tm_min = number_at(text + 11, 2),
-        .tm_sec = number_at(text + 13, 2),
+        .tm_year = clock_parse_digits(text, 4) - 1900,
+        .tm_mon = clock_parse_digits(text + 4, 2) - 1,
+        .tm_mday = clock_parse_digits(text + 6, 2),
+        .tm_hour = clock_parse_digits(text + 9, 2),
+        .tm_min = clock_parse_digits(text + 11, 2),
+        .tm_sec = clock_parse_digits(text + 13, 2),
     };
-    return (int64_t)timegm(&tm) * 1000 + number_at(text + 16, 3);
+    return (int64_t)timegm(&tm) * 1000 + clock_parse_digits(text + 16, 3);
 }
 
 bool trace_name_parse(const char *text, struct trace_name *ret)

@@ -80,8 +80,7 @@ test('a request too many waits for its turn, and is answered as if it had not', 
   assert.equal(worker.journal.filter((l) => l.in?.method === 'thread/start').length, 1, 'no turn for who waits');
   holder.release();
   assert.deepEqual(await Promise.all(answers), ['turn a1', 'turn a2']);
-  const lines = proxy.events('request').filter((l) => l.status === 200 && l.route === CHAT);
-  assert.ok(lines.some((l) => l.queue_ms > 0));
+  await proxy.waitForLog('one that waited', (l) => l.status === 200 && l.route === CHAT && l.queue_ms > 0);
   const after = await proxy.readyz();
   assert.deepEqual([after.turns_running, after.requests_waiting], [0, 0]);
 });
@@ -194,8 +193,11 @@ test('while it drains, who waits still gets a turn; and a real status when time 
 test('who waits when the worker dies is answered by the next, after the one that was running', async (t) => {
   const { worker, proxy } = await start(t);
   const holder = await occupy(proxy);
+  const since = performance.now();
   const patient = ['a', 'b', 'c'].map((name) => ask(proxy, user(`turn ${name}`)));
   await waiting(proxy, 3);
+  await until('a run of some length', async () => performance.now() - since > 400);
+  const ran_ms = performance.now() - since;
   process.kill(proxy.workerPid, 'SIGKILL');
   await proxy.waitForLog('a turn that is run again', (l) => l.event === 'run_again');
   await proxy.ready();
@@ -204,6 +206,8 @@ test('who waits when the worker dies is answered by the next, after the one that
   holder.release();
   for (const { status } of await Promise.all(patient)) assert.equal(status, 200);
   assert.equal(worker.starts.length, 2);
+  const end = await proxy.waitForLog('the end of it', (l) => l.event === 'request' && l.runs_again === 1);
+  assert.ok(end.latency_ms - end.queue_ms >= ran_ms - 2, `its first run was no waiting: ${JSON.stringify(end)}`);
 });
 
 test('who comes while a worker is being restarted waits for it', async (t) => {

@@ -130,6 +130,8 @@ test('the endpoints list traces and show them, to the admin key alone', async (t
     const answer = await get(path, options);
     assert.equal(answer.status, status, path);
     assert.equal(answer.json.error.code, code, path);
+    const said = await proxy.waitForLog(path, (l) => l.request_id === answer.headers['x-request-id'] && l.event === 'request');
+    assert.equal(said.retryable, answer.json.error.retryable, path);
   };
   await fails(`/internal/traces/${id(4)}`, 404, 'trace_not_found');
   await fails(`/internal/traces/${id(3)}`, 500, 'trace_unreadable');
@@ -190,7 +192,8 @@ test('a disk that hangs costs those that wait for it, who may leave, and nobody 
   assert.deepEqual(again.json, trace);
 });
 
-test('a stop ends what waits for a disk that hangs, and says so', async () => {
+// Stops one whose disk hangs, with a signal more when nothing but the disk is waited for.
+async function stopStuck(another) {
   const home = folder('traces');
   leave(home, 1);
   const extra = { WORKER_DRAIN_MS: '100' };
@@ -200,12 +203,25 @@ test('a stop ends what waits for a disk that hangs, and says so', async () => {
   const socket = await ask(proxy, '/internal/traces');
   await proxy.status(); // the request of the socket came before
   proxy.kill('SIGTERM');
+  await proxy.waitForLog('the end of the worker', (l) => l.worker_state === 'stopped');
+  proxy.kill(another);
   const { code } = await proxy.exits();
-  assert.equal(code, 74);
   assert.equal(proxy.events('request').at(-1).status, 499);
-  assert.equal(proxy.events('disk_stuck').length, 1);
   proxy.check();
   socket.destroy();
+  return { code, proxy };
+}
+
+test('a stop ends what waits for a disk that hangs, and says so', async () => {
+  const { code, proxy } = await stopStuck('SIGHUP');
+  assert.equal(code, 74);
+  assert.equal(proxy.events('disk_stuck').length, 1);
+});
+
+test('who asks twice waits for no disk', async () => {
+  const { code, proxy } = await stopStuck('SIGTERM');
+  assert.equal(code, 1);
+  assert.equal(proxy.events('signal').at(-1).again, true);
 });
 
 test('clients that leave at any moment do no harm', async (t) => {

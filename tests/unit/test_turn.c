@@ -1,5 +1,6 @@
 /* Turns: what the owner hears of a turn's life, and that the worker gets its thread back in every case. */
 #include "log.h"
+#include "metrics.h"
 #include "turn.h"
 #include "turn_bench.h"
 #include "unit.h"
@@ -1356,6 +1357,36 @@ static void test_calls_are_told_when_the_response_is_whole(void **state)
     forget(&o);
 }
 
+static void assert_page_has(const char *line)
+{
+    struct buf page = BUF_INIT;
+    metrics_write(&page, METRICS_TEXT);
+    if (strstr(buf_str(&page), line) == NULL)
+        fail_msg("not on the page: %s", line);
+    buf_free(&page);
+}
+
+/* What the worker says of calls that were told already is no batch more. */
+static void test_a_batch_of_calls_is_counted_once(void **state)
+{
+    struct turn_bench *b = *state;
+    struct owner o = { .keeps = 'a' };
+    struct owner next = { 0 };
+    metrics_reset();
+    park(b, &o, 'a');
+    turn_bench_delta(b, 'a', "m1", "late");
+    resume(b, &next, 'a', "c1", "c2");
+    turn_bench_ask(b, 'a', "1", "c1");
+    turn_bench_ask(b, 'a', "2", "c2");
+    wire_expect_answer(&b->wire, "1", ANSWER("c1"));
+    wire_expect_answer(&b->wire, "2", ANSWER("c2"));
+    end_resumed(b, &next, 'a');
+    assert_page_has("\ncodex_tool_buffer_started_total 1\n");
+    assert_page_has("\ncodex_tool_buffer_flushed_total 1\n");
+    assert_page_has("\ncodex_turns_total{outcome=\"completed\"} 1\n");
+    forget(&o);
+}
+
 static void test_results_reach_the_worker_whenever_it_asks(void **state)
 {
     struct turn_bench *b = *state;
@@ -2103,6 +2134,7 @@ int main(void)
         SHORT_TURNS_TEST(test_a_turn_past_its_deadline_is_ended_and_the_model_stopped),
         SHORT_TURNS_TEST(test_a_deadline_before_the_model_runs_ends_the_turn_too),
         KEEPING_TEST(test_calls_are_told_when_the_response_is_whole),
+        KEEPING_TEST(test_a_batch_of_calls_is_counted_once),
         KEEPING_TEST(test_results_reach_the_worker_whenever_it_asks),
         KEEPING_TEST(test_a_turn_may_wait_for_results_again_and_again),
         KEEPING_TEST(test_only_exactly_the_results_that_are_waited_for_will_do),
