@@ -253,7 +253,7 @@ test('a worker that dies again and again: health and the glance say so, with its
   assert.ok(now.backoff_remaining_ms > 0);
   const { code, stdout } = await status(proxy.origin);
   assert.equal(code, 1);
-  assert.match(stdout, /^NOT READY: the worker is being started\n[\s\S]*^worker +backoff, next start in \d+ ms/m);
+  assert.match(stdout, /^NOT READY: the worker is being started\n[\s\S]*^worker +backoff, next start in \d+ ms, \d+ restarts/m);
   assert.match(stdout, /^checks +worker: backoff, since \S+Z, required\ndeaths +\S+Z \w+, exit code 7, was ready for 0 s$/m);
 });
 
