@@ -52,6 +52,9 @@ CHECK_RESULT bool log_levels_valid(const char *text);
 /* The name of the i-th component, or NULL behind the last. */
 const char *log_component_name(size_t i);
 
+/* Whether a line of that level of the component is logged at all. */
+bool log_is_logged(enum log_level level, const char *component);
+
 /* From now on lines go through a ring and are written by a thread, so that logging never waits; before, and if there can be no
  * thread, they are written directly. */
 void log_start(void);

@@ -5,7 +5,8 @@
  *
  * A label's value is a name of our own making (a route, an error code, a model that the worker lists), never what a client
  * wrote. Each family has room for a number of series that is fixed in the table; what does not fit goes to one whose
- * labels are all `other`, so the whole page has a bound that no client can move (METRICS_LINES_MAX). */
+ * labels are all `other`, so the whole page has a bound that no client can move (METRICS_LINES_MAX). Of those places some are
+ * reserved: what somebody without a key can bring about (a guest) does not take them from who has one. */
 #ifndef METRICS_H
 #define METRICS_H
 
@@ -90,12 +91,16 @@ void metric_observe_value(enum metric m, double value, const char *const *labels
 #define metric_set(m, value, ...) metric_set_value((m), (value), METRIC_LABELS(__VA_ARGS__))
 #define metric_observe(m, value, ...) metric_observe_value((m), (value), METRIC_LABELS(__VA_ARGS__))
 
+/* The same for what a guest has brought about. */
+void metric_add_guest(enum metric m, double value, const char *const *labels, size_t count);
+void metric_observe_guest(enum metric m, double value, const char *const *labels, size_t count);
+
 enum metrics_format {
     METRICS_TEXT,       /* Prometheus text format 0.0.4 */
     METRICS_OPENMETRICS /* OpenMetrics 1.0.0 */
 };
 
-/* The one that an Accept header asks for; `accept` may be NULL and need not end with a NUL. */
+/* The one that an Accept header wants most, by its weights; `accept` may be NULL and need not end with a NUL. */
 enum metrics_format metrics_negotiate(const char *accept, size_t len);
 
 const char *metrics_content_type(enum metrics_format format);

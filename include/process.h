@@ -31,7 +31,7 @@ const char *process_loss_name(enum process_loss why);
 struct process_events {
     void (*on_line)(void *ctx, const char *line, size_t len); /* of stdout, without newline */
     void (*on_stderr_line)(void *ctx, const char *line,
-                           size_t len);                /* cut at PROCESS_STDERR_LINE_MAX */
+                           size_t len); /* what is behind PROCESS_STDERR_LINE_MAX is left out */
     void (*on_lost)(void *ctx, enum process_loss why); /* at most once: it can serve no more */
     void (*on_exit)(void *ctx, int64_t status,
                     int signal); /* at most once, before or after on_lost */

@@ -26,7 +26,7 @@ struct reqctx {
     const char *outcome;             /* static: of a chat, "stop", "client_gone", ...; NULL: none */
     char model[REQCTX_MODEL_MAX];    /* a known one, or empty */
     char key_name[KEY_NAME_MAX + 1]; /* of the key that was presented, or empty */
-    int64_t queue_ms; /* from the request to its turn, or to the end of its patience */
+    int64_t queue_ms; /* waited for its turn, or until the end of its patience; all runs together */
     struct turn_usage usage;
     unsigned runs;    /* beside the first */
     bool maintenance; /* it was refused for that */

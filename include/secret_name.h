@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SECRET_NAME_MAX 48 /* characters of a name that are looked at: its end */
+#define SECRET_NAME_MAX 64 /* characters of a name that are looked at: its end */
+#define SECRET_WORD_MAX 32 /* of a word of it */
 
 /* The name that was read last, as it comes character by character. Begins as zeroes. */
 struct secret_name {
@@ -23,6 +24,9 @@ struct secret_name {
 };
 
 void secret_name_feed(struct secret_name *n, unsigned char c);
+
+/* The same for a word of plain letters and digits. */
+void secret_name_feed_word(struct secret_name *n, const char *from, const char *to);
 
 void secret_name_forget(struct secret_name *n);
 

@@ -2,6 +2,7 @@
 #ifndef SECRET_SHAPE_H
 #define SECRET_SHAPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct secret_name;
@@ -17,7 +18,9 @@ struct secret_span {
 struct shape_memo {
     const char *local_end; /* of what may be the local part of an address */
     const char *address_end;
-    const char *run_end; /* of what may be a token */
+    const char *run_end;   /* of what tokens and addresses are written with */
+    bool run_ends_in_at;   /* an @ stands behind it */
+    const char *token_end; /* of what may be a token */
     const char *no_token_before;
     const char *authority_end[8]; /* of URLs, by how their colon is encoded */
     const char *authority_at[8];

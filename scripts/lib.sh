@@ -16,7 +16,7 @@ HEARTBEAT_PID=
 BUILD_PACKAGES=(ca-certificates cmake gcc libc6-dev libcmocka-dev libh2o-dev libjansson-dev
     libsodium-dev libssl-dev libuv1-dev ninja-build pkg-config)
 # shellcheck disable=SC2034
-TEST_PACKAGES=(clang-format clang-tidy cppcheck git procps valgrind)
+TEST_PACKAGES=(clang-format clang-tidy cppcheck git procps prometheus valgrind)
 
 say()
 {
@@ -168,17 +168,40 @@ apt_get()
         -o Acquire::Retries=3 "$@"
 }
 
+# Debian starts the service of a package that it installs, now and at each boot; the tests want the
+# programs of prometheus alone. So it is masked while it is installed, and disabled then.
+keep_service_off()
+{
+    local verb
+    if [[ -d /run/systemd/system && " $* " == *" prometheus "* ]]; then
+        for verb in "unmask --runtime" disable; do
+            # shellcheck disable=SC2086 # a verb and its option
+            as_root systemctl $verb prometheus.service || true
+        done
+    fi
+}
+
+mask_service()
+{
+    if [[ -d /run/systemd/system && " $* " == *" prometheus "* ]]; then
+        as_root systemctl mask --runtime prometheus.service || true
+    fi
+}
+
 # A machine that has just booted may be at its own update: apt does not wait for that lock itself.
 # When it stays locked, or some other source of the machine is broken, the old lists may still do.
 apt_refresh_and_install()
 {
-    local attempt
+    local attempt rc=0
     for attempt in 1 2 3 4 5 6; do
         apt_get update && break
         echo "apt-get update failed (attempt $attempt)"
         sleep 5
     done
-    apt_get install --no-install-recommends "$@"
+    mask_service "$@"
+    apt_get install --no-install-recommends "$@" || rc=$?
+    keep_service_off "$@"
+    return "$rc"
 }
 
 # missing_packages PACKAGE...: prints those that are not installed.

@@ -201,6 +201,13 @@ static void on_observatory_closed(void *ctx)
     uv_stop(&app->loop); /* h2o's own handles would keep it running */
 }
 
+/* What is being written is written; then the loop stops. */
+static void close_observatory(struct app *app)
+{
+    deadline_set(app->deadlines, &app->flush, OBSERVATORY_FLUSH_MS, on_flush_deadline);
+    observatory_close(&app->observatory, on_observatory_closed, app);
+}
+
 static void on_worker_stopped(void *ctx)
 {
     struct app *app = ctx;
@@ -209,23 +216,7 @@ static void on_worker_stopped(void *ctx)
     app->login = NULL;
     model_stub_close(app->demo, NULL, NULL);
     app->demo = NULL;
-    deadline_set(app->deadlines, &app->flush, OBSERVATORY_FLUSH_MS, on_flush_deadline);
-    observatory_close(&app->observatory, on_observatory_closed, app);
-}
-
-/* Nothing was served yet, but files may be looked at. */
-static void on_closed_early(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
-static void close_early(struct app *app)
-{
-    bool closed = false;
-    close_signals(app);
-    observatory_close(&app->observatory, on_closed_early, &closed);
-    while (!closed)
-        uv_run(&app->loop, UV_RUN_ONCE);
+    close_observatory(app);
 }
 
 static void on_drained(void *ctx)
@@ -647,10 +638,11 @@ static int run_loop(struct app *app)
     log_start();
     metrics_start();
     int rc = start(app);
-    if (rc == 0)
-        uv_run(&app->loop, UV_RUN_DEFAULT);
-    else
-        close_early(app);
+    if (rc != 0) {
+        close_signals(app);
+        close_observatory(app); /* the start may have given it work */
+    }
+    uv_run(&app->loop, UV_RUN_DEFAULT);
     int closed = tear_down(app);
     metrics_reset();
     log_info("app", "stopped", LOG_INT("exit_code", rc != 0 ? rc : closed));

@@ -2,6 +2,7 @@
 #include "deadline.h"
 
 #include "mem.h"
+#include "stopwatch.h"
 
 #include <assert.h>
 #include <stdbool.h>
@@ -38,6 +39,7 @@ static void on_timer(uv_timer_t *timer)
         struct deadline *d = all->first;
         deadline_fn fire = d->fire;
         deadline_clear(all, d);
+        stopwatch_start(); /* what comes of it is work; until now it was waited for */
         fire(d);
     }
     all->firing = false;

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <uv.h>
 
 #define PIECE_MAX_BYTES                                                                            \
     65536 /* of one write: a client that takes less than that for too long is cut off */
@@ -40,10 +41,11 @@ struct exchange {
     struct reqctx *rc; /* borrowed */
     struct chat *chat; /* owned; NULL once the client left */
     struct ticket ticket;
-    struct watch *watch; /* owned; frees itself in its close callback */
-    struct buf sending;  /* owned: in flight, must stay put until h2o asks for more */
-    size_t handed;       /* bytes of it that h2o was given */
-    bool ends;           /* nothing comes after it */
+    uint64_t waits_since_ns; /* monotonic: for its turn */
+    struct watch *watch;     /* owned; frees itself in its close callback */
+    struct buf sending;      /* owned: in flight, must stay put until h2o asks for more */
+    size_t handed;           /* bytes of it that h2o was given */
+    bool ends;               /* nothing comes after it */
     uint64_t writes;
     struct deadline keepalive;
     struct deadline stall;
@@ -336,6 +338,7 @@ static void run_again(struct exchange *x)
     trace_stage(x->rc->trace, "run_again", LOG_INT("runs_again", x->rc->runs));
     metric_count(M_RUNS_AGAIN, 1);
     deadline_clear(x->all->options.deadlines, &x->keepalive);
+    x->waits_since_ns = uv_hrtime();
     admission_return(&x->ticket);
 }
 
@@ -421,11 +424,12 @@ static bool refused_as_congested(struct exchange *x)
     return true;
 }
 
-/* It has waited for its turn, or for the end of its patience. */
+/* It has waited for its turn, or for the end of its patience; what is run again, more than once. */
 static void note_wait(struct exchange *x)
 {
-    x->rc->queue_ms = reqctx_elapsed_ms(x->rc);
-    metric_observe(M_QUEUE_WAIT, (double)x->rc->queue_ms);
+    uint64_t waited_ns = uv_hrtime() - x->waits_since_ns;
+    x->rc->queue_ms += (int64_t)(waited_ns / 1000000);
+    metric_observe(M_QUEUE_WAIT, (double)waited_ns / 1e6);
 }
 
 static void begin(struct exchange *x)
@@ -484,6 +488,7 @@ static struct exchange *exchange_new(struct exchanges *all, h2o_req_t *req,
                             .all = all,
                             .req = req,
                             .rc = reqctx_of(req),
+                            .waits_since_ns = reqctx_of(req)->started_ns,
                             .ticket = { .events = &ticket_events,
                                         .principal = principal,
                                         .weight = chat->request->choices },

@@ -101,7 +101,7 @@ const char *log_component_name(size_t i)
     return i < COMPONENT_COUNT ? component_names[i] : NULL;
 }
 
-static bool is_logged(enum log_level level, const char *component)
+bool log_is_logged(enum log_level level, const char *component)
 {
     int i = find(component_names, COMPONENT_COUNT, component, strlen(component));
     int least = i >= 0 && levels.of[i] != 0 ? levels.of[i] - 1 : (int)threshold;
@@ -161,7 +161,7 @@ static void write_directly(const char *bytes, size_t len)
 void log_write(enum log_level level, const char *component, const char *event,
                const struct log_field *fields, size_t count)
 {
-    if (!is_logged(level, component))
+    if (!log_is_logged(level, component))
         return;
     int saved_errno = errno;
     static struct buf line; /* kept: its memory is reused by the next line */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define REPORT_MAX 256 /* bytes of the line about dropped ones */
+#define GATHER_MS 5    /* that a line may wait for others: each write costs as much as many lines */
 
 /* All but fd, ring and cap is guarded by the mutex. The bytes from tail to head belong to the writer: it reads them without
  * holding the mutex, and nobody writes there before it has moved the tail. */
@@ -30,7 +31,8 @@ struct log_sink {
     uint64_t tail;
     uint64_t dropped;    /* lines, in all */
     uint64_t unreported; /* of these, those that no line has told of */
-    bool idle;           /* the writer waits for `wake` */
+    bool idle;           /* the writer waits for the first line */
+    bool gathers;        /* it waits for as many as one write takes */
     bool closing;
     bool abandoned; /* nobody waits any more: the writer frees the sink */
     bool finished;
@@ -50,8 +52,8 @@ static void copy_in(struct log_sink *s, const char *bytes, size_t len)
     memcpy(s->ring + at, bytes, first);
     memcpy(s->ring, bytes + first, len - first);
     s->head += len;
-    if (s->idle) {
-        s->idle = false;
+    if (s->idle || (s->gathers && used(s) >= PIPE_BUF)) {
+        s->idle = s->gathers = false;
         pthread_cond_signal(&s->wake);
     }
 }
@@ -154,6 +156,19 @@ static bool end_torn_line(const struct log_sink *s, bool torn)
     return !torn || write(s->fd, "\n", 1) == 1;
 }
 
+static struct timespec time_after(unsigned ms)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += ms / 1000;
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
+
 static void wait_for_lines(struct log_sink *s)
 {
     while (used(s) == 0 && !s->closing) {
@@ -161,6 +176,12 @@ static void wait_for_lines(struct log_sink *s)
         pthread_cond_wait(&s->wake, &s->mutex);
     }
     s->idle = false;
+    const struct timespec until = time_after(GATHER_MS);
+    s->gathers = true;
+    while (used(s) < PIPE_BUF && !s->closing &&
+           pthread_cond_timedwait(&s->wake, &s->mutex, &until) == 0)
+        ;
+    s->gathers = false;
 }
 
 static void sink_free(struct log_sink *s)
@@ -230,9 +251,9 @@ struct log_sink *log_sink_new(int fd, size_t ring_bytes, log_sink_report_fn repo
     s->ring = xmalloc(ring_bytes);
     s->cap = ring_bytes;
     pthread_mutex_init(&s->mutex, NULL);
-    pthread_cond_init(&s->wake, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->wake, &monotonic);
     pthread_cond_init(&s->done, &monotonic);
     pthread_condattr_destroy(&monotonic);
     if (start_thread(s))
@@ -247,19 +268,6 @@ uint64_t log_sink_dropped(struct log_sink *s)
     uint64_t dropped = s->dropped;
     pthread_mutex_unlock(&s->mutex);
     return dropped;
-}
-
-static struct timespec time_after(unsigned ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    return t;
 }
 
 bool log_sink_close(struct log_sink *s, unsigned flush_ms, uint64_t *ret_dropped)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define BUCKETS_MAX 10
 
@@ -16,9 +17,13 @@ struct family {
     const char *seconds; /* of a histogram in milliseconds: its twin in seconds; NULL: none */
     enum metric_kind kind;
     size_t series_max;    /* with labels: the last place is kept for the one that takes the rest */
+    size_t reserved;      /* places of them that a guest's series does not get */
     const double *bounds; /* of a histogram, ascending, ended by 0 */
     const char *labels[METRIC_LABELS_MAX + 1];
     const char *help;
+    size_t
+        kept; /* 1 + the label that what has no place keeps, as sums go by it; 0: it keeps none */
+    size_t kept_max; /* values of that label: as many places are kept */
 };
 
 struct series {
@@ -31,6 +36,8 @@ struct series {
 struct shelf {
     struct series *series; /* owned; as many as the family may have, made with the first */
     size_t count;
+    size_t rests; /* series of them that take what has no place */
+    size_t last;  /* the place that was found last: the next is often the same */
 };
 
 static const double request_ms[] = { 5, 50, 250, 1000, 5000, 30000, 600000, 0 };
@@ -49,113 +56,114 @@ static const double lag_ms[] = { 0.5, 1, 5, 25, 100, 0 };
     }
 
 static const struct family families[METRIC_COUNT] = {
-    [M_BUILD_INFO] = { "codex_build_info", NULL, METRIC_GAUGE, 1, NULL,
+    [M_BUILD_INFO] = { "codex_build_info", NULL, METRIC_GAUGE, 2, 0, NULL,
                        LABELS("version", "codex_version"),
                        "1, with the versions of codex-api and of the worker." },
-    [M_HTTP_REQUESTS] = { "codex_http_requests", NULL, METRIC_COUNTER, 36, NULL,
+    [M_HTTP_REQUESTS] = { "codex_http_requests", NULL, METRIC_COUNTER, 35, 12, NULL,
                           LABELS("route", "method", "status_family", "model"),
                           "Requests that have ended." },
     [M_HTTP_LATENCY] = { "codex_http_latency_ms", "codex_http_latency_seconds", METRIC_HISTOGRAM, 6,
-                         request_ms, LABELS("route", "method", "status_family", "model"),
+                         5, request_ms, LABELS("route", "method", "status_family", "model"),
                          "From a whole request to its last byte, of the routes under /v1." },
-    [M_HTTP_ERRORS] = { "codex_http_errors", NULL, METRIC_COUNTER, 20, NULL,
+    [M_HTTP_ERRORS] = { "codex_http_errors", NULL, METRIC_COUNTER, 20, 8, NULL,
                         LABELS("route", "code"),
                         "Requests that ended with an error, by its code." },
-    [M_STREAM_TTFB] = { "codex_stream_ttfb_ms", NULL, METRIC_HISTOGRAM, 3, request_ms,
+    [M_STREAM_TTFB] = { "codex_stream_ttfb_ms", NULL, METRIC_HISTOGRAM, 3, 0, request_ms,
                         LABELS("model"), "From a whole request to the first byte of its stream." },
-    [M_STREAM_DURATION] = { "codex_stream_duration_ms", NULL, METRIC_HISTOGRAM, 3, request_ms,
+    [M_STREAM_DURATION] = { "codex_stream_duration_ms", NULL, METRIC_HISTOGRAM, 3, 0, request_ms,
                             LABELS("model"), "From the first byte of a stream to its last." },
-    [M_STREAM_GAP] = { "codex_stream_gap_ms", NULL, METRIC_HISTOGRAM, 1, gap_ms, BARE,
+    [M_STREAM_GAP] = { "codex_stream_gap_ms", NULL, METRIC_HISTOGRAM, 1, 0, gap_ms, BARE,
                        "Between two writes of a stream." },
-    [M_STREAM_END] = { "codex_stream_end", NULL, METRIC_COUNTER, 7, NULL, LABELS("outcome"),
+    [M_STREAM_END] = { "codex_stream_end", NULL, METRIC_COUNTER, 7, 0, NULL, LABELS("outcome"),
                        "Streams that have ended, by how." },
-    [M_STREAMS_ACTIVE] = { "codex_streams_active", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_STREAMS_ACTIVE] = { "codex_streams_active", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                            "Streams that run." },
-    [M_QUEUE_DEPTH] = { "codex_queue_depth", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_QUEUE_DEPTH] = { "codex_queue_depth", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                         "Requests that wait for a turn." },
-    [M_QUEUE_WAIT] = { "codex_queue_wait_ms", NULL, METRIC_HISTOGRAM, 1, gap_ms, BARE,
+    [M_QUEUE_WAIT] = { "codex_queue_wait_ms", NULL, METRIC_HISTOGRAM, 1, 0, gap_ms, BARE,
                        "How long requests waited for a turn." },
-    [M_CONNECTIONS] = { "codex_connections", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_CONNECTIONS] = { "codex_connections", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                         "Connections of clients." },
-    [M_PROXY_OVERHEAD] = { "codex_proxy_overhead_us", NULL, METRIC_HISTOGRAM, 2, overhead_us,
+    [M_PROXY_OVERHEAD] = { "codex_proxy_overhead_us", NULL, METRIC_HISTOGRAM, 2, 0, overhead_us,
                            LABELS("route"),
                            "Time that codex-api worked on a request of the API, all waiting left "
                            "out." },
-    [M_TOKENS] = { "codex_tokens", NULL, METRIC_COUNTER, 16, NULL, LABELS("model", "type"),
+    [M_TOKENS] = { "codex_tokens", NULL, METRIC_COUNTER, 16, 0, NULL, LABELS("model", "type"),
                    "Tokens as the upstream counted them; cached is part of prompt, reasoning of "
-                   "completion." },
-    [M_COST] = { "codex_estimated_cost_usd", NULL, METRIC_COUNTER, 4, NULL, LABELS("model"),
+                   "completion.",
+                   .kept = 2, .kept_max = 4 },
+    [M_COST] = { "codex_estimated_cost_usd", NULL, METRIC_COUNTER, 4, 0, NULL, LABELS("model"),
                  "Cost of the tokens by the price file, in US dollars." },
-    [M_UNPRICED] = { "codex_unpriced_tokens", NULL, METRIC_COUNTER, 4, NULL, LABELS("model"),
+    [M_UNPRICED] = { "codex_unpriced_tokens", NULL, METRIC_COUNTER, 4, 0, NULL, LABELS("model"),
                      "Tokens of models that the price file does not know." },
-    [M_TURNS] = { "codex_turns", NULL, METRIC_COUNTER, 11, NULL, LABELS("outcome"),
+    [M_TURNS] = { "codex_turns", NULL, METRIC_COUNTER, 11, 0, NULL, LABELS("outcome"),
                   "Turns that have ended, by how." },
-    [M_TURNS_ACTIVE] = { "codex_turns_active", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_TURNS_ACTIVE] = { "codex_turns_active", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                          "Turns that occupy the worker." },
-    [M_TOOL_BUFFER_STARTED] = { "codex_tool_buffer_started", NULL, METRIC_COUNTER, 1, NULL, BARE,
+    [M_TOOL_BUFFER_STARTED] = { "codex_tool_buffer_started", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                                 "Batches of function calls that began to be gathered." },
-    [M_TOOL_BUFFER_FLUSHED] = { "codex_tool_buffer_flushed", NULL, METRIC_COUNTER, 1, NULL, BARE,
+    [M_TOOL_BUFFER_FLUSHED] = { "codex_tool_buffer_flushed", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                                 "Batches of function calls that were given to the client." },
-    [M_TOOL_BUFFER_ABORTED] = { "codex_tool_buffer_aborted", NULL, METRIC_COUNTER, 1, NULL, BARE,
+    [M_TOOL_BUFFER_ABORTED] = { "codex_tool_buffer_aborted", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                                 "Batches of function calls that came to nothing." },
-    [M_TOOL_PARKED] = { "codex_tool_turns_parked", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_TOOL_PARKED] = { "codex_tool_turns_parked", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                         "Turns that wait for the results of their calls." },
-    [M_TOOL_RESUMED] = { "codex_tool_turns_resumed", NULL, METRIC_COUNTER, 1, NULL, BARE,
+    [M_TOOL_RESUMED] = { "codex_tool_turns_resumed", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                          "Parked turns that were carried on." },
-    [M_THREADS_REUSED] = { "codex_threads_reused", NULL, METRIC_COUNTER, 1, NULL, BARE,
+    [M_THREADS_REUSED] = { "codex_threads_reused", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                            "Requests that continued on the thread of an answered one." },
-    [M_RUNS_AGAIN] = { "codex_runs_again", NULL, METRIC_COUNTER, 1, NULL, BARE,
+    [M_RUNS_AGAIN] = { "codex_runs_again", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                        "Requests that were run again because their worker was lost." },
-    [M_WORKER_STATE] = { "codex_worker_state", NULL, METRIC_GAUGE, 9, NULL, LABELS("state"),
+    [M_WORKER_STATE] = { "codex_worker_state", NULL, METRIC_GAUGE, 9, 0, NULL, LABELS("state"),
                          "1 for the state that the worker is in." },
-    [M_WORKER_READY] = { "codex_worker_ready", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_WORKER_READY] = { "codex_worker_ready", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                          "1 while the worker takes turns." },
-    [M_WORKER_RESTARTS] = { "codex_worker_restarts", NULL, METRIC_COUNTER, 10, NULL,
+    [M_WORKER_RESTARTS] = { "codex_worker_restarts", NULL, METRIC_COUNTER, 12, 0, NULL,
                             LABELS("reason"), "Workers that were lost, by the reason." },
-    [M_WORKER_RECYCLES] = { "codex_worker_recycles", NULL, METRIC_COUNTER, 5, NULL,
+    [M_WORKER_RECYCLES] = { "codex_worker_recycles", NULL, METRIC_COUNTER, 5, 0, NULL,
                             LABELS("reason"),
                             "Workers that made way for a fresh one, by the reason." },
-    [M_WORKER_BACKOFF] = { "codex_worker_backoff_ms", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_WORKER_BACKOFF] = { "codex_worker_backoff_ms", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                            "What is left of the pause before the next start." },
-    [M_WORKER_STREAK] = { "codex_worker_restart_streak", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_WORKER_STREAK] = { "codex_worker_restart_streak", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                           "Failures in a row." },
-    [M_WORKER_START] = { "codex_worker_start_duration_ms", NULL, METRIC_HISTOGRAM, 1, start_ms,
+    [M_WORKER_START] = { "codex_worker_start_duration_ms", NULL, METRIC_HISTOGRAM, 1, 0, start_ms,
                          BARE, "From the spawn of a worker until it is ready." },
-    [M_WORKER_MEMORY] = { "codex_worker_resident_memory_bytes", NULL, METRIC_GAUGE, 1, NULL, BARE,
-                          "Resident memory of the worker." },
-    [M_WORKER_CPU] = { "codex_worker_cpu_seconds", NULL, METRIC_COUNTER, 1, NULL, BARE,
+    [M_WORKER_MEMORY] = { "codex_worker_resident_memory_bytes", NULL, METRIC_GAUGE, 1, 0, NULL,
+                          BARE, "Resident memory of the worker." },
+    [M_WORKER_CPU] = { "codex_worker_cpu_seconds", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                        "CPU time of the worker that runs now." },
-    [M_WORKER_INPUT_QUEUE] = { "codex_worker_input_queue_bytes", NULL, METRIC_GAUGE, 1, NULL, BARE,
-                               "Bytes that the worker has not read yet." },
-    [M_WORKER_LINES_BAD] = { "codex_worker_bad_lines", NULL, METRIC_COUNTER, 1, NULL, BARE,
+    [M_WORKER_INPUT_QUEUE] = { "codex_worker_input_queue_bytes", NULL, METRIC_GAUGE, 1, 0, NULL,
+                               BARE, "Bytes that the worker has not read yet." },
+    [M_WORKER_LINES_BAD] = { "codex_worker_bad_lines", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                              "Lines of the worker that were no messages." },
-    [M_MAINTENANCE] = { "codex_maintenance_mode", NULL, METRIC_GAUGE, 3, NULL, LABELS("state"),
+    [M_MAINTENANCE] = { "codex_maintenance_mode", NULL, METRIC_GAUGE, 3, 0, NULL, LABELS("state"),
                         "1 for the state that maintenance is in." },
-    [M_QUOTA_REJECTIONS] = { "codex_quota_rejections", NULL, METRIC_COUNTER, 3, NULL,
+    [M_QUOTA_REJECTIONS] = { "codex_quota_rejections", NULL, METRIC_COUNTER, 3, 0, NULL,
                              LABELS("reason"),
                              "Requests that the upstream refused for want of quota." },
-    [M_ADMISSION_REFUSED] = { "codex_admission_refused", NULL, METRIC_COUNTER, 11, NULL,
+    [M_ADMISSION_REFUSED] = { "codex_admission_refused", NULL, METRIC_COUNTER, 10, 0, NULL,
                               LABELS("reason"),
                               "Requests that were not admitted, by the code of the error." },
-    [M_LOG_DROPPED] = { "codex_log_dropped", NULL, METRIC_COUNTER, 1, NULL, BARE,
+    [M_LOG_DROPPED] = { "codex_log_dropped", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                         "Log lines that found no room." },
-    [M_TRACE_WRITTEN] = { "codex_trace_written", NULL, METRIC_COUNTER, 1, NULL, BARE,
+    [M_TRACE_WRITTEN] = { "codex_trace_written", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                           "Trace files written." },
-    [M_TRACE_PRUNED] = { "codex_trace_pruned", NULL, METRIC_COUNTER, 6, NULL, LABELS("reason"),
+    [M_TRACE_PRUNED] = { "codex_trace_pruned", NULL, METRIC_COUNTER, 6, 0, NULL, LABELS("reason"),
                          "Trace files removed, or not written, by the reason." },
-    [M_LOOP_LAG] = { "codex_loop_lag_ms", NULL, METRIC_HISTOGRAM, 1, lag_ms, BARE,
+    [M_LOOP_LAG] = { "codex_loop_lag_ms", NULL, METRIC_HISTOGRAM, 1, 0, lag_ms, BARE,
                      "How long the event loop worked in one go: what came meanwhile waited." },
-    [M_PROCESS_CPU] = { "process_cpu_seconds", NULL, METRIC_COUNTER, 1, NULL, BARE,
+    [M_PROCESS_CPU] = { "process_cpu_seconds", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                         "CPU time of codex-api." },
-    [M_PROCESS_MEMORY] = { "process_resident_memory_bytes", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_PROCESS_MEMORY] = { "process_resident_memory_bytes", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                            "Resident memory of codex-api." },
-    [M_PROCESS_MEMORY_LIMIT] = { "process_memory_limit_bytes", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_PROCESS_MEMORY_LIMIT] = { "process_memory_limit_bytes", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                                  "What the cgroup allows to codex-api and its worker together." },
-    [M_PROCESS_FDS] = { "process_open_fds", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_PROCESS_FDS] = { "process_open_fds", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                         "Open descriptors." },
-    [M_PROCESS_FDS_MAX] = { "process_max_fds", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_PROCESS_FDS_MAX] = { "process_max_fds", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                             "Descriptors that may be open." },
-    [M_PROCESS_START] = { "process_start_time_seconds", NULL, METRIC_GAUGE, 1, NULL, BARE,
+    [M_PROCESS_START] = { "process_start_time_seconds", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                           "When codex-api was started, in unix time." },
 };
 
@@ -194,14 +202,20 @@ static bool same_labels(const struct series *s, const char *const *labels, size_
 
 static struct series *find(struct shelf *shelf, const char *const *labels, size_t count)
 {
-    for (size_t i = 0; i < shelf->count; i++)
-        if (same_labels(&shelf->series[i], labels, count))
+    if (shelf->last < shelf->count && same_labels(&shelf->series[shelf->last], labels, count))
+        return &shelf->series[shelf->last];
+    for (size_t i = 0; i < shelf->count; i++) {
+        if (same_labels(&shelf->series[i], labels, count)) {
+            shelf->last = i;
             return &shelf->series[i];
+        }
+    }
     return NULL;
 }
 
 static struct series *make(struct shelf *shelf, const char *const *labels, size_t count)
 {
+    assert(shelf->series != NULL);
     struct series *s = &shelf->series[shelf->count++];
     *s = (struct series){ .value = 0 };
     for (size_t i = 0; i < count; i++)
@@ -209,42 +223,57 @@ static struct series *make(struct shelf *shelf, const char *const *labels, size_
     return s;
 }
 
-/* The last place is for the one that takes what has no place. */
-static struct series *series_of(enum metric m, const char *const *labels, size_t count)
+static bool is_rest(const struct family *f, const char *const *labels, size_t count)
 {
-    static const char *const others[METRIC_LABELS_MAX] = { METRIC_OTHER, METRIC_OTHER, METRIC_OTHER,
-                                                           METRIC_OTHER };
+    for (size_t i = 0; i < count; i++)
+        if (f->kept != i + 1 && strcmp(labels[i], METRIC_OTHER) != 0)
+            return false;
+    return true;
+}
+
+/* The series for what has no place. The values of a label that it keeps are words of ours, no more than places are kept for. */
+static struct series *rest_of(const struct family *f, struct shelf *shelf,
+                              const char *const *labels, size_t count)
+{
+    const char *others[METRIC_LABELS_MAX];
+    for (size_t i = 0; i < count; i++)
+        others[i] = f->kept == i + 1 ? labels[i] : METRIC_OTHER;
+    struct series *s = find(shelf, others, count);
+    if (s != NULL)
+        return s;
+    if (shelf->count == f->series_max)
+        return &shelf->series[shelf->count - 1];
+    shelf->rests++;
+    return make(shelf, others, count);
+}
+
+static struct series *series_of(enum metric m, bool guest, const char *const *labels, size_t count)
+{
     const struct family *f = &families[m];
     struct shelf *shelf = &shelves[m];
+    size_t kept = f->kept != 0 ? f->kept_max : 1;
     assert(count == metric_label_count(m));
     if (shelf->series == NULL)
         shelf->series = xcalloc(f->series_max, sizeof(*shelf->series));
     struct series *s = find(shelf, labels, count);
     if (s != NULL)
         return s;
-    if (shelf->count + 1 < f->series_max || count == 0)
+    if (count == 0)
         return make(shelf, labels, count);
-    s = find(shelf, others, count);
-    return s != NULL ? s : make(shelf, others, count);
+    bool room = shelf->count - shelf->rests + kept + (guest ? f->reserved : 0) < f->series_max;
+    return room && !is_rest(f, labels, count) ? make(shelf, labels, count)
+                                              : rest_of(f, shelf, labels, count);
 }
 
-void metric_add(enum metric m, double value, const char *const *labels, size_t count)
+static void add(struct series *s, double value)
 {
-    assert(families[m].kind == METRIC_COUNTER && value >= 0);
-    series_of(m, labels, count)->value += value;
+    assert(value >= 0);
+    s->value += value;
 }
 
-void metric_set_value(enum metric m, double value, const char *const *labels, size_t count)
+static void observe(struct series *s, const struct family *f, double value)
 {
-    assert(families[m].kind != METRIC_HISTOGRAM);
-    series_of(m, labels, count)->value = value;
-}
-
-void metric_observe_value(enum metric m, double value, const char *const *labels, size_t count)
-{
-    const struct family *f = &families[m];
     assert(f->kind == METRIC_HISTOGRAM);
-    struct series *s = series_of(m, labels, count);
     s->value += value;
     s->count++;
     for (size_t i = 0; f->bounds[i] != 0; i++) {
@@ -253,6 +282,34 @@ void metric_observe_value(enum metric m, double value, const char *const *labels
             break;
         }
     }
+}
+
+void metric_add(enum metric m, double value, const char *const *labels, size_t count)
+{
+    assert(families[m].kind == METRIC_COUNTER);
+    add(series_of(m, false, labels, count), value);
+}
+
+void metric_add_guest(enum metric m, double value, const char *const *labels, size_t count)
+{
+    assert(families[m].kind == METRIC_COUNTER);
+    add(series_of(m, true, labels, count), value);
+}
+
+void metric_set_value(enum metric m, double value, const char *const *labels, size_t count)
+{
+    assert(families[m].kind != METRIC_HISTOGRAM);
+    series_of(m, false, labels, count)->value = value;
+}
+
+void metric_observe_value(enum metric m, double value, const char *const *labels, size_t count)
+{
+    observe(series_of(m, false, labels, count), &families[m], value);
+}
+
+void metric_observe_guest(enum metric m, double value, const char *const *labels, size_t count)
+{
+    observe(series_of(m, true, labels, count), &families[m], value);
 }
 
 void metric_clear(enum metric m)
@@ -275,7 +332,7 @@ void metrics_start(void)
 {
     for (size_t m = 0; m < METRIC_COUNT; m++)
         if (families[m].kind != METRIC_GAUGE && families[m].labels[0] == NULL)
-            series_of((enum metric)m, NULL, 0);
+            series_of((enum metric)m, false, NULL, 0);
 }
 
 size_t metrics_lines_max(void)
@@ -293,8 +350,12 @@ size_t metrics_lines_max(void)
 
 static void put_number(struct buf *out, double value)
 {
-    if (value == floor(value) && fabs(value) < 9007199254740992.0)
-        buf_printf(out, "%.0f", value);
+    if (isnan(value))
+        buf_puts(out, "NaN");
+    else if (isinf(value))
+        buf_puts(out, value > 0 ? "+Inf" : "-Inf");
+    else if (value == floor(value) && fabs(value) < 0x1p63)
+        buf_printf(out, "%lld", (long long)value); /* bytes and tokens to the last digit */
     else
         buf_printf(out, "%.15g", value);
 }
@@ -306,14 +367,18 @@ static void put_bound(struct buf *out, double bound)
 
 static void put_label(struct buf *out, const char *name, const char *value, bool first)
 {
-    buf_printf(out, "%s%s=\"", first ? "{" : ",", name);
-    for (; *value != '\0'; value++) {
-        if (*value == '\\' || *value == '"')
-            buf_putc(out, '\\');
-        if (*value == '\n')
-            buf_puts(out, "\\n");
-        else
-            buf_putc(out, *value);
+    buf_putc(out, first ? '{' : ',');
+    buf_puts(out, name);
+    buf_puts(out, "=\"");
+    for (;;) {
+        size_t plain = strcspn(value, "\\\"\n");
+        buf_append(out, value, plain);
+        value += plain;
+        if (*value == '\0')
+            break;
+        buf_putc(out, '\\');
+        buf_putc(out, *value == '\n' ? 'n' : *value);
+        value++;
     }
     buf_putc(out, '"');
 }
@@ -329,7 +394,8 @@ static bool put_labels(struct buf *out, const struct family *f, const struct ser
 static void put_sample(struct buf *out, const char *name, const char *suffix,
                        const struct family *f, const struct series *s, double value)
 {
-    buf_printf(out, "%s%s", name, suffix);
+    buf_puts(out, name);
+    buf_puts(out, suffix);
     if (put_labels(out, f, s))
         buf_putc(out, '}');
     buf_putc(out, ' ');
@@ -340,7 +406,8 @@ static void put_sample(struct buf *out, const char *name, const char *suffix,
 static void put_bucket(struct buf *out, const char *name, const struct family *f,
                        const struct series *s, double bound, uint64_t count)
 {
-    buf_printf(out, "%s_bucket", name);
+    buf_puts(out, name);
+    buf_puts(out, "_bucket");
     buf_puts(out, put_labels(out, f, s) ? ",le=\"" : "{le=\"");
     if (bound == 0)
         buf_puts(out, "+Inf");
@@ -398,12 +465,49 @@ void metrics_write(struct buf *out, enum metrics_format format)
         buf_puts(out, "# EOF\n");
 }
 
+/* The weight of one range of an Accept header, from 0 to 1, of which `len` bytes begin with its type: 1 unless it has a q. */
+static double weight_of(const char *range, size_t len)
+{
+    char number[8] = "";
+    for (const char *at = range; (at = memchr(at, ';', len - (size_t)(at - range))) != NULL;) {
+        at++;
+        while (at < range + len && (*at == ' ' || *at == '\t'))
+            at++;
+        size_t left = len - (size_t)(at - range);
+        if (left < 3 || strncasecmp(at, "q=", 2) != 0)
+            continue;
+        memcpy(number, at + 2, left - 2 < sizeof(number) - 1 ? left - 2 : sizeof(number) - 1);
+        return strtod(number, NULL);
+    }
+    return 1;
+}
+
+/* How much a type is wanted by name: the most of its ranges, or 0. */
+static double wanted(const char *accept, size_t len, const char *type)
+{
+    double most = 0;
+    size_t type_len = strlen(type);
+    while (len != 0) {
+        const char *comma = memchr(accept, ',', len);
+        size_t range = comma != NULL ? (size_t)(comma - accept) : len;
+        size_t blanks = 0;
+        while (blanks < range && (accept[blanks] == ' ' || accept[blanks] == '\t'))
+            blanks++;
+        if (range - blanks >= type_len && strncasecmp(accept + blanks, type, type_len) == 0)
+            most = fmax(most, weight_of(accept + blanks, range - blanks));
+        accept += range + (comma != NULL);
+        len -= range + (comma != NULL);
+    }
+    return most;
+}
+
 enum metrics_format metrics_negotiate(const char *accept, size_t len)
 {
-    static const char wanted[] = "application/openmetrics-text";
-    return accept != NULL && memmem(accept, len, wanted, sizeof(wanted) - 1) != NULL
-               ? METRICS_OPENMETRICS
-               : METRICS_TEXT;
+    if (accept == NULL)
+        return METRICS_TEXT;
+    double open = wanted(accept, len, "application/openmetrics-text");
+    return open > 0 && open >= wanted(accept, len, "text/plain") ? METRICS_OPENMETRICS
+                                                                 : METRICS_TEXT;
 }
 
 const char *metrics_content_type(enum metrics_format format)

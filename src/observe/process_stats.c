@@ -9,36 +9,55 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PROC_FILE_MAX 8192
 
-/* What /proc/<pid>/stat tells after the name, which may hold anything. */
-struct stat_line {
-    unsigned long long user_ticks;
-    unsigned long long system_ticks;
-    unsigned long long started_ticks; /* since boot */
-    long long resident_pages;
+/* Fields of /proc/<pid>/stat, counted from the one after the state, which follows the name. */
+enum {
+    STAT_USER_TICKS = 10,
+    STAT_SYSTEM_TICKS = 11,
+    STAT_STARTED_TICKS = 18, /* since boot */
+    STAT_RESIDENT_PAGES = 20,
+    STAT_FIELDS
 };
 
+struct stat_line {
+    long long fields[STAT_FIELDS];
+};
+
+static bool parse_stat(const char *at, struct stat_line *ret)
+{
+    for (size_t i = 0; i < STAT_FIELDS; i++) {
+        char *end = NULL;
+        ret->fields[i] = strtoll(at, &end, 10);
+        if (end == at)
+            return false;
+        at = end;
+    }
+    return true;
+}
+
+/* The name is in brackets and may hold anything, brackets too. */
 static bool read_stat(const char *path, struct stat_line *ret)
 {
     struct buf text = BUF_INIT;
     bool ok = file_read(path, &text, PROC_FILE_MAX);
     const char *at = ok ? strrchr(buf_str(&text), ')') : NULL;
-    ok = at != NULL &&
-         sscanf(at + 1,
-                " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d "
-                "%llu %*u %lld",
-                &ret->user_ticks, &ret->system_ticks, &ret->started_ticks,
-                &ret->resident_pages) == 4;
+    ok = at != NULL && strlen(at) > 3 && parse_stat(at + 3, ret);
     buf_free(&text);
     return ok;
 }
 
-static double seconds_of(unsigned long long ticks)
+static double seconds_of(long long ticks)
 {
     return (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double cpu_seconds(const struct stat_line *stat)
+{
+    return seconds_of(stat->fields[STAT_USER_TICKS] + stat->fields[STAT_SYSTEM_TICKS]);
 }
 
 static double bytes_of(long long pages)
@@ -46,9 +65,13 @@ static double bytes_of(long long pages)
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
+/* A new kernel (6.2) tells with one call; there may be thousands. */
 static size_t count_descriptors(void)
 {
     size_t count = 0;
+    struct stat status;
+    if (stat("/proc/self/fd", &status) == 0 && status.st_size > 0)
+        return (size_t)status.st_size;
     DIR *folder = opendir("/proc/self/fd");
     while (folder != NULL && readdir(folder) != NULL)
         count++;
@@ -70,6 +93,15 @@ static double boot_time(void)
     return boot;
 }
 
+/* When we were started. It never changes, and to read it costs the kernel a sum over all processors. */
+static double start_time(long long started_ticks)
+{
+    static double start;
+    if (start == 0)
+        start = boot_time() + seconds_of(started_ticks);
+    return start;
+}
+
 static void collect_worker(int pid)
 {
     struct stat_line stat;
@@ -79,8 +111,8 @@ static void collect_worker(int pid)
     metric_clear(M_WORKER_CPU);
     if (pid == 0 || !read_stat(path, &stat))
         return;
-    metric_set(M_WORKER_MEMORY, bytes_of(stat.resident_pages));
-    metric_set(M_WORKER_CPU, seconds_of(stat.user_ticks + stat.system_ticks));
+    metric_set(M_WORKER_MEMORY, bytes_of(stat.fields[STAT_RESIDENT_PAGES]));
+    metric_set(M_WORKER_CPU, cpu_seconds(&stat));
 }
 
 void metrics_collect_process(int worker_pid)
@@ -89,9 +121,9 @@ void metrics_collect_process(int worker_pid)
     struct rlimit descriptors;
     int64_t limit_bytes = 0;
     if (read_stat("/proc/self/stat", &stat)) {
-        metric_set(M_PROCESS_CPU, seconds_of(stat.user_ticks + stat.system_ticks));
-        metric_set(M_PROCESS_MEMORY, bytes_of(stat.resident_pages));
-        metric_set(M_PROCESS_START, boot_time() + seconds_of(stat.started_ticks));
+        metric_set(M_PROCESS_CPU, cpu_seconds(&stat));
+        metric_set(M_PROCESS_MEMORY, bytes_of(stat.fields[STAT_RESIDENT_PAGES]));
+        metric_set(M_PROCESS_START, start_time(stat.fields[STAT_STARTED_TICKS]));
     }
     metric_set(M_PROCESS_FDS, (double)count_descriptors());
     if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0)

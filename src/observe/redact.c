@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-#define CONTROL_SEQUENCE_MAX 32 /* bytes */
-
 /* ---- what is left must be fit to be shown ---- */
 
 /* Bytes of the UTF-8 character at `at`, or 0 when it is none, or a control character. */
@@ -35,22 +33,28 @@ static size_t shown_len(const unsigned char *at, const unsigned char *end)
     return code >= least[len] && code <= 0x10ffff && !surrogate ? len : 0;
 }
 
+/* No longer than what it is made of. */
 static void put_shown(struct buf *out, const char *from, const char *to)
 {
     const unsigned char *at = (const unsigned char *)from;
     const unsigned char *end = (const unsigned char *)to;
+    if (at >= end)
+        return;
+    char *put = buf_reserve(out, (size_t)(end - at));
     while (at < end) {
         const unsigned char *good = at;
         size_t len = 0;
-        while (good < end && (len = shown_len(good, end)) != 0)
+        while (good < end && (len = *good >= ' ' && *good < 0x7f ? 1 : shown_len(good, end)) != 0)
             good += len;
-        buf_append(out, at, (size_t)(good - at));
+        memcpy(put, at, (size_t)(good - at));
+        put += good - at;
         at = good;
         if (at < end) {
-            buf_putc(out, '?');
+            *put++ = '?';
             at++;
         }
     }
+    out->len = (size_t)(put - out->data);
 }
 
 /* ---- the pass ---- */
@@ -58,31 +62,35 @@ static void put_shown(struct buf *out, const char *from, const char *to)
 struct pass {
     struct secret_name name;
     struct shape_memo memo;
+    struct number_memo numbers;
     unsigned char previous; /* character; 0 at the beginning */
 };
 
-/* The secret that begins at, or is announced by, the character `c` at `at`. */
+static struct secret_span find_in_url(struct pass *p, const char *at, const char *end, size_t width)
+{
+    const char *host = encoded_word(at + width, end, "//");
+    return host != NULL ? secret_in_url(host, end, width, &p->memo)
+                        : (struct secret_span){ NULL, NULL };
+}
+
+/* The secret that begins at, or is announced by, the character `c` at `at`, which is not within a word. */
 static struct secret_span find_secret(struct pass *p, const char *at, const char *end,
                                       unsigned char c, size_t width)
 {
     const unsigned class = char_class(c);
-    struct secret_span found = secret_value(&p->name, at, end, c, width);
-    if (found.to != NULL)
-        return found;
-    if (c == ':') {
-        const char *host = encoded_word(at + width, end, "//");
-        return host != NULL ? secret_in_url(host, end, width, &p->memo) : found;
-    }
-    if ((char_class(p->previous) & CH_ALNUM) != 0)
+    struct secret_span found = { NULL, NULL };
+    if (c == ':' || c == '=' || c == '>' || c == ' ')
+        found = secret_value(&p->name, at, end, c, width);
+    if (found.to == NULL && c == ':')
+        return find_in_url(p, at, end, width);
+    if (found.to != NULL || (char_class(p->previous) & CH_ALNUM) != 0)
         return found;
     if ((class & (CH_UPPER | CH_DIGIT | CH_PLUS)) != 0 || c == '(') {
-        const char *number_end = secret_number(at, end, p->previous);
+        const char *number_end = secret_number(at, end, p->previous, &p->numbers);
         if (number_end != NULL)
             return (struct secret_span){ at, number_end };
     }
-    if ((class & CH_ALNUM) != 0)
-        return secret_shape(at, end, p->previous, &p->name, &p->memo);
-    return found;
+    return (class & CH_ALNUM) != 0 ? secret_shape(at, end, p->previous, &p->name, &p->memo) : found;
 }
 
 /* Behind the PEM block that is open, or the end. */
@@ -104,30 +112,12 @@ static struct secret_span find_pem(struct redact *r, const char *at, const char 
     return (struct secret_span){ at, leave_pem(r, body, end) };
 }
 
-/* Behind a sequence that sets the colour of a terminal and the like: it may stand between a name and its value, or right before
- * a secret. NULL when `at` begins none. */
-static const char *skip_control_sequence(const char *at, const char *end)
-{
-    if (end - at < 2 || at[0] != '\x1b' || at[1] != '[')
-        return NULL;
-    at += 2;
-    for (int i = 0; i < CONTROL_SEQUENCE_MAX && at < end; i++, at++)
-        if (*at >= '@' && *at <= '~')
-            return at + 1;
-    return NULL;
-}
-
 /* What follows is looked at as if the mark stood before it, for the sake of a second pass. */
 static void begin_anew(struct pass *p)
 {
     secret_name_forget(&p->name);
     p->memo.no_token_before = NULL;
     p->previous = ']';
-}
-
-static bool is_within_word(unsigned char previous, unsigned char c)
-{
-    return (char_class(previous) & CH_ALNUM) != 0 && (char_class(c) & CH_ALNUM) != 0;
 }
 
 static const char *put_mark(struct pass *p, struct buf *out, const char *shown,
@@ -137,6 +127,34 @@ static const char *put_mark(struct pass *p, struct buf *out, const char *shown,
     buf_puts(out, REDACT_MARK);
     begin_anew(p);
     return secret.to;
+}
+
+static void pass_over(struct pass *p, unsigned char c)
+{
+    secret_name_feed(&p->name, c);
+    p->previous = c;
+}
+
+/* Behind the letters and digits that begin at `at`, within a word. */
+static const char *pass_over_word(struct pass *p, const char *at, const char *end)
+{
+    const char *word = at;
+    while (at < end && (char_class((unsigned char)*at) & CH_ALNUM) != 0)
+        at++;
+    if (at > word) {
+        secret_name_feed_word(&p->name, word, at);
+        p->previous = (unsigned char)at[-1];
+    }
+    return at;
+}
+
+/* What is to be taken out at the character `c`. Before most characters of most texts nothing is. */
+static struct secret_span look(struct redact *r, struct pass *p, const char *at, const char *end,
+                               unsigned char c, size_t width)
+{
+    if ((char_class(c) & (CH_ALNUM | CH_SIGN)) == 0)
+        return (struct secret_span){ NULL, NULL };
+    return c == '-' ? find_pem(r, at, end, p->previous) : find_secret(p, at, end, c, width);
 }
 
 static void scrub(struct redact *r, struct buf *out, const char *at, const char *end)
@@ -153,25 +171,26 @@ static void scrub(struct redact *r, struct buf *out, const char *at, const char 
             at = behind;
             continue;
         }
-        behind = *at == '\x1b' ? skip_control_sequence(at, end) : NULL;
+        behind = encoded_control_end(at, end);
         if (behind != NULL) {
-            put_shown(out, shown, at + 1); /* a '?' for all of it */
-            at = shown = behind;
-            secret_name_feed(&p.name, ' ');
+            if (*at == '\x1b') { /* a '?' for all of it */
+                put_shown(out, shown, at + 1);
+                shown = behind;
+            }
+            at = behind;
+            pass_over(&p, ' ');
             p.previous = '?';
             continue;
         }
-        if (!is_within_word(p.previous, c)) {
-            struct secret_span secret =
-                c == '-' ? find_pem(r, at, end, p.previous) : find_secret(&p, at, end, c, width);
-            if (secret.to != NULL) {
-                at = shown = put_mark(&p, out, shown, secret);
-                continue;
-            }
+        struct secret_span secret = look(r, &p, at, end, c, width);
+        if (secret.to != NULL) {
+            at = shown = put_mark(&p, out, shown, secret);
+            continue;
         }
-        secret_name_feed(&p.name, c);
-        p.previous = c;
+        pass_over(&p, c);
         at += width;
+        if ((char_class(c) & CH_ALNUM) != 0)
+            at = pass_over_word(&p, at, end);
     }
     put_shown(out, shown, end);
 }

@@ -13,28 +13,61 @@
 #define TOKEN_ANY (BASE64_URL | CH_PLUS | CH_SLASH)
 
 /* A beginning, and of what at least so many characters must follow; all of them that follow belong to it. */
+#define PREFIXED_MIN 15 /* bytes of the shortest: sk- with twelve */
+
 struct prefix {
-    char text[28];
+    const char *text;
     unsigned body;
     size_t min;
 };
 
-static const struct prefix prefixes[] = {
+static const struct prefix prefixes_s[] = {
     { "sk-", BASE64_URL, 12 }, /* OpenAI (sk-proj-), Anthropic (sk-ant-), and our own */
-    { "sk_live_", CH_ALNUM, 8 },
-    { "sk_test_", CH_ALNUM, 8 },
+    { "sk_live_", CH_ALNUM, 8 },   { "sk_test_", CH_ALNUM, 8 },   { "sq0atp-", BASE64_URL, 16 },
+    { "sq0csp-", BASE64_URL, 16 }, { "sq0idp-", BASE64_URL, 16 }, { "shpat_", CH_ALNUM, 20 },
+    { "shpca_", CH_ALNUM, 20 },    { "shppa_", CH_ALNUM, 20 },    { "shpss_", CH_ALNUM, 20 },
+};
+
+static const struct prefix prefixes_r[] = {
     { "rk_live_", CH_ALNUM, 8 },
     { "rk_test_", CH_ALNUM, 8 },
+};
+
+static const struct prefix prefixes_p[] = {
     { "pk_live_", CH_ALNUM, 8 },
     { "pk_test_", CH_ALNUM, 8 },
+    { "pypi-", BASE64_URL, 20 },
+};
+
+static const struct prefix prefixes_w[] = {
     { "whsec_", BASE64_ANY, 16 },
+};
+
+static const struct prefix prefixes_e[] = {
     { "eyJ", BASE64_URL | CH_DOT | CH_EQUALS, 16 }, /* JSON in base64: a JWT */
+};
+
+static const struct prefix prefixes_upper_a[] = {
     { "AKIA", CH_UPPER | CH_DIGIT, 12 },
     { "ASIA", CH_UPPER | CH_DIGIT, 12 },
     { "AIza", BASE64_URL, 20 },
+    { "AGE-SECRET-KEY-1", CH_UPPER | CH_DIGIT, 20 },
+    { "ATATT3", BASE64_URL | CH_EQUALS, 20 },
+};
+
+static const struct prefix prefixes_y[] = {
     { "ya29.", BASE64_URL | CH_DOT, 16 },
+};
+
+static const struct prefix prefixes_one[] = {
     { "1//0", BASE64_URL, 24 },
+};
+
+static const struct prefix prefixes_upper_g[] = {
     { "GOCSPX-", BASE64_URL, 16 },
+};
+
+static const struct prefix prefixes_g[] = {
     { "ghp_", CH_ALNUM, 20 },
     { "gho_", CH_ALNUM, 20 },
     { "ghu_", CH_ALNUM, 20 },
@@ -42,24 +75,62 @@ static const struct prefix prefixes[] = {
     { "ghr_", CH_ALNUM, 20 },
     { "github_pat_", CH_ALNUM | CH_UNDERSCORE, 20 },
     { "glpat-", BASE64_URL | CH_DOT, 12 },
-    { "xoxa-", BASE64_URL, 10 },
-    { "xoxb-", BASE64_URL, 10 },
-    { "xoxe-", BASE64_URL, 10 },
-    { "xoxp-", BASE64_URL, 10 },
-    { "xoxr-", BASE64_URL, 10 },
-    { "xoxs-", BASE64_URL, 10 },
-    { "xapp-", BASE64_URL, 10 },
-    { "npm_", CH_ALNUM, 20 },
-    { "hf_", CH_ALNUM, 20 },
+    { "gldt-", BASE64_URL, 12 },
+    { "glrt-", BASE64_URL, 12 },
+    { "glptt-", BASE64_URL, 12 },
+    { "glcbt-", BASE64_URL, 12 },
+    { "glsa_", CH_ALNUM | CH_UNDERSCORE, 20 },
     { "gsk_", CH_ALNUM, 20 },
-    { "xai-", CH_ALNUM, 20 },
-    { "pypi-", BASE64_URL, 20 },
-    { "SG.", BASE64_URL | CH_DOT, 20 },
-    { "dop_v1_", CH_ALNUM, 20 },
-    { "dckr_pat_", BASE64_URL, 16 },
+};
+
+static const struct prefix prefixes_x[] = {
+    { "xoxa-", BASE64_URL, 10 }, { "xoxb-", BASE64_URL, 10 }, { "xoxc-", BASE64_URL, 10 },
+    { "xoxd-", BASE64_ANY, 10 }, { "xoxe-", BASE64_URL, 10 }, { "xoxe.", BASE64_URL, 10 },
+    { "xoxp-", BASE64_URL, 10 }, { "xoxr-", BASE64_URL, 10 }, { "xoxs-", BASE64_URL, 10 },
+    { "xapp-", BASE64_URL, 10 }, { "xai-", CH_ALNUM, 20 },
+};
+
+static const struct prefix prefixes_n[] = {
+    { "npm_", CH_ALNUM, 20 },
+};
+
+static const struct prefix prefixes_h[] = {
+    { "hf_", CH_ALNUM, 20 },
     { "hvs.", BASE64_URL, 16 },
+    { "hvb.", BASE64_URL, 16 },
     { "hooks.slack.com/", BASE64_URL | CH_SLASH, 8 },
+};
+
+static const struct prefix prefixes_upper_s[] = {
+    { "SG.", BASE64_URL | CH_DOT, 20 },
+};
+
+static const struct prefix prefixes_d[] = {
+    { "dop_v1_", CH_ALNUM, 20 },
+    { "doo_v1_", CH_ALNUM, 20 },
+    { "dor_v1_", CH_ALNUM, 20 },
+    { "dckr_pat_", BASE64_URL, 16 },
     { "discord.com/api/webhooks/", BASE64_URL | CH_SLASH, 8 },
+    { "discordapp.com/api/webhooks/", BASE64_URL | CH_SLASH, 8 },
+};
+
+static const struct prefix prefixes_k[] = {
+    { "key-", CH_ALNUM, 32 }, /* Mailgun */
+};
+
+#define OF(letter, list) [letter] = { list, sizeof(list) / sizeof((list)[0]) }
+
+/* By their first character: most words begin with none. */
+static const struct {
+    const struct prefix *list;
+    size_t count;
+} prefixes[128] = {
+    OF('s', prefixes_s), OF('r', prefixes_r),       OF('p', prefixes_p),
+    OF('w', prefixes_w), OF('e', prefixes_e),       OF('A', prefixes_upper_a),
+    OF('y', prefixes_y), OF('1', prefixes_one),     OF('G', prefixes_upper_g),
+    OF('g', prefixes_g), OF('x', prefixes_x),       OF('n', prefixes_n),
+    OF('h', prefixes_h), OF('S', prefixes_upper_s), OF('d', prefixes_d),
+    OF('k', prefixes_k),
 };
 
 static const struct secret_span nothing = { NULL, NULL };
@@ -71,21 +142,22 @@ static const char *at_least(const char *at, const char *end, unsigned set, size_
 {
     for (; min != 0; min--) {
         size_t width;
-        if (at >= end || (char_class(encoded_char(at, end, &width)) & set) == 0)
+        if (at >= end || (encoded_class(at, end, &width) & set) == 0)
             return NULL;
         at += width;
     }
     return at;
 }
 
-static const char *known_prefix(const char *at, const char *end)
+static const char *known_prefix(const char *at, const char *end, unsigned char first, size_t width)
 {
-    size_t width;
-    char first = (char)encoded_char(at, end, &width);
-    char second = at + width < end ? (char)encoded_char(at + width, end, &width) : '\0';
-    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
-        const struct prefix *p = &prefixes[i];
-        if (p->text[0] != first || p->text[1] != second)
+    size_t count = first < 128 ? prefixes[first].count : 0;
+    if (count == 0 || at + width >= end)
+        return NULL;
+    size_t ignored;
+    const unsigned char second = encoded_char(at + width, end, &ignored);
+    for (const struct prefix *p = prefixes[first].list; count > 0; p++, count--) {
+        if ((unsigned char)p->text[1] != second)
             continue;
         const char *body = encoded_word(at, end, p->text);
         const char *enough = body != NULL ? at_least(body, end, p->body, p->min) : NULL;
@@ -93,6 +165,37 @@ static const char *known_prefix(const char *at, const char *end)
             return encoded_run(enough, end, p->body);
     }
     return NULL;
+}
+
+/* ---- tokens of bots: three parts with dots between (Discord), or a number, a colon and what begins with AA (Telegram) ---- */
+
+/* Behind a run of the set that is so long, or NULL. */
+static const char *run_of(const char *at, const char *end, unsigned set, size_t min, size_t max)
+{
+    size_t len = 0;
+    for (size_t width; at < end && (encoded_class(at, end, &width) & set) != 0; at += width)
+        if (++len > max)
+            return NULL;
+    return len >= min ? at : NULL;
+}
+
+static const char *over_dot(const char *at, const char *end)
+{
+    return at != NULL && at < end && *at == '.' ? at + 1 : NULL;
+}
+
+#define BOT_TOKEN_MIN 32 /* bytes */
+
+static const char *bot_token(const char *at, const char *end, unsigned char first,
+                             unsigned char previous)
+{
+    if (first == 'A' && previous == ':' && encoded_word(at, end, "AA") != NULL)
+        return run_of(at, end, BASE64_URL, 30, 48);
+    if (first != 'M' && first != 'N' && first != 'O')
+        return NULL;
+    const char *p = over_dot(run_of(at, end, CH_ALNUM, 22, 30), end);
+    p = p != NULL ? over_dot(run_of(p, end, BASE64_URL, 5, 8), end) : NULL;
+    return p != NULL ? run_of(p, end, BASE64_URL, 24, 72) : NULL;
 }
 
 /* ---- Bearer, Basic ---- */
@@ -106,7 +209,7 @@ static bool is_no_word(const char *at, const char *end)
     bool lower_before = false;
     while (at < end && len < 20) {
         size_t width;
-        unsigned class = char_class(encoded_char(at, end, &width));
+        unsigned class = encoded_class(at, end, &width);
         digit = digit || (class & (CH_DIGIT | CH_EQUALS)) != 0;
         hump = hump || (lower_before && (class & CH_UPPER) != 0);
         lower_before = (class & CH_LOWER) != 0;
@@ -116,11 +219,9 @@ static bool is_no_word(const char *at, const char *end)
     return len >= 20 || (len >= 6 && (digit || hump));
 }
 
-static struct secret_span after_scheme(const char *at, const char *end, unsigned char first)
+static struct secret_span after_scheme(const char *at, const char *end)
 {
     static const char *const schemes[] = { "bearer", "basic" };
-    if ((first | 0x20) != 'b')
-        return nothing;
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
         const char *p = encoded_word_any_case(at, end, schemes[i]);
         if (p == NULL || !encoded_is(p, end, CH_SPACE | CH_PLUS))
@@ -194,16 +295,17 @@ struct counts {
     size_t numbers;   /* changes from or to a digit */
 };
 
-static struct counts count_segment(const char *at, const char *end)
+/* Returns where the segment ends. */
+static const char *count_segment(const char *at, const char *end, struct counts *ret_counts)
 {
     struct counts n = { 0, 0, 0, 0, 0 };
     unsigned before = 0;
     while (at < end) {
         size_t width;
-        unsigned class = char_class(encoded_char(at, end, &width));
-        unsigned kind = (class & CH_LOWER) != 0   ? CH_LOWER
-                        : (class & CH_UPPER) != 0 ? CH_UPPER
-                                                  : CH_DIGIT;
+        unsigned class = encoded_class(at, end, &width);
+        unsigned kind = (class & CH_LOWER) != 0 ? CH_LOWER : class & CH_UPPER ? CH_UPPER : CH_DIGIT;
+        if ((class & CH_ALNUM) == 0)
+            break;
         if (before != 0 && kind != before) {
             n.changes++;
             n.numbers += kind == CH_DIGIT || before == CH_DIGIT;
@@ -214,7 +316,8 @@ static struct counts count_segment(const char *at, const char *end)
         n.len++;
         at += width;
     }
-    return n;
+    *ret_counts = n;
+    return at;
 }
 
 static bool is_hash_length(size_t len)
@@ -237,8 +340,6 @@ static enum looks judge(const struct counts *n)
     bool upper = (n->classes & CH_UPPER) != 0;
     bool digit = (n->classes & CH_DIGIT) != 0;
     bool restless = n->changes * 100 >= n->len * 45;
-    if (n->len < SEGMENT_MIN)
-        return LOOKS_LIKE_NOTHING;
     if (lower && upper && digit)
         return n->numbers >= 3 || restless ? LOOKS_RANDOM : LOOKS_LIKE_NOTHING;
     if (lower && upper) {
@@ -275,8 +376,10 @@ struct segment {
 static struct segment look_at_segment(const char *at, const char *end, unsigned char previous,
                                       const struct secret_name *name)
 {
-    struct segment s = { .begin = at, .end = encoded_run(at, end, CH_ALNUM) };
-    s.counts = count_segment(at, s.end);
+    struct segment s = { .begin = at, .looks = LOOKS_LIKE_NOTHING };
+    s.end = count_segment(at, end, &s.counts);
+    if (s.counts.len < SEGMENT_MIN)
+        return s;
     bool is_name = is_hash(&s.counts) && ((name != NULL && secret_name_is_of_hash(name)) ||
                                           stands_in_path(s.end, end, previous));
     s.looks = is_name ? LOOKS_LIKE_A_WORD : judge(&s.counts);
@@ -310,9 +413,9 @@ static const char *skip_between(const char *at, const char *end, unsigned char *
 /* Whether what is joined by - _ + / is long enough for a token. */
 static bool run_is_long(const char *at, const char *end, struct shape_memo *memo)
 {
-    if (at >= memo->run_end)
-        memo->run_end = encoded_run(at, end, TOKEN_ANY);
-    return memo->run_end - at >= TOKEN_MIN;
+    if (at >= memo->token_end)
+        memo->token_end = encoded_run(at, end, TOKEN_ANY);
+    return memo->token_end - at >= TOKEN_MIN;
 }
 
 /* All segments of what may be a token. */
@@ -354,12 +457,12 @@ static const char *random_token(const char *at, const char *end, unsigned char p
     if (at < memo->no_token_before || !run_is_long(at, end, memo))
         return NULL;
     while (encoded_is(at, end, CH_ALNUM)) {
-        const char *uuid = uuid_end(at, end);
+        const struct segment s = look_at_segment(at, end, previous, name);
+        const char *uuid = s.counts.len == 8 ? uuid_end(at, end) : NULL;
         if (uuid != NULL) {
             at = at == begin ? uuid : at;
             break;
         }
-        const struct segment s = look_at_segment(at, end, previous, name);
         if (s.looks == LOOKS_LIKE_A_WORD) {
             at = at == begin ? s.end : at;
             break;
@@ -376,26 +479,37 @@ static const char *random_token(const char *at, const char *end, unsigned char p
     return NULL;
 }
 
-/* Most words do not. */
-static bool begins_prefix(unsigned char first)
+/* Bytes of what may be a secret, with all that may be within one. Most words are too short to be looked at any further. */
+static size_t run_len(const char *at, const char *end, struct shape_memo *memo)
 {
-    static const char firsts[] = "srpweAyG1gxnhSd"; /* of the table */
-    return memchr(firsts, first, sizeof(firsts) - 1) != NULL;
+    size_t width;
+    if (at >= memo->run_end) {
+        memo->run_end = encoded_run(at, end, BASE64_ANY);
+        memo->run_ends_in_at =
+            memo->run_end < end && encoded_char(memo->run_end, end, &width) == '@';
+    }
+    return (size_t)(memo->run_end - at);
 }
 
 struct secret_span secret_shape(const char *at, const char *end, unsigned char previous,
                                 const struct secret_name *name, struct shape_memo *memo)
 {
     size_t width;
-    unsigned char first = encoded_char(at, end, &width);
-    const char *to = begins_prefix(first) ? known_prefix(at, end) : NULL;
-    if (to == NULL) {
-        struct secret_span span = after_scheme(at, end, first);
+    const unsigned char first = encoded_char(at, end, &width);
+    const size_t len = run_len(at, end, memo);
+    const char *to = NULL;
+    if (len >= PREFIXED_MIN)
+        to = known_prefix(at, end, first, width);
+    if (to == NULL && len >= BOT_TOKEN_MIN)
+        to = bot_token(at, end, first, previous);
+    if (to == NULL && (first | 0x20) == 'b') {
+        struct secret_span span = after_scheme(at, end);
         if (span.to != NULL)
             return span;
-        to = address_at(at, end, memo);
     }
-    if (to == NULL)
+    if (to == NULL && memo->run_ends_in_at)
+        to = address_at(at, end, memo);
+    if (to == NULL && len >= TOKEN_MIN)
         to = random_token(at, end, previous, name, memo);
     return (struct secret_span){ at, to };
 }
@@ -445,7 +559,8 @@ struct secret_span secret_in_url(const char *at, const char *end, size_t colon_w
 
 const char *secret_pem_begin(const char *at, const char *end)
 {
-    const char *label = encoded_word(at, end, "-----BEGIN ");
+    bool alone = end - at < 2 || (char_class((unsigned char)at[1]) & (CH_DASH | CH_UNSURE)) == 0;
+    const char *label = !alone ? encoded_word(at, end, "-----BEGIN ") : NULL;
     if (label == NULL)
         return NULL;
     const char *label_end = label;

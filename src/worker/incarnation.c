@@ -251,12 +251,14 @@ static void on_stderr_line(void *ctx, const char *line, size_t len)
 
 static void on_process_lost(void *ctx, enum process_loss why)
 {
+    stopwatch_start();
     lose(ctx, process_loss_name(why));
 }
 
 static void on_process_exit(void *ctx, int64_t status, int signal_number)
 {
     struct incarnation *inc = ctx;
+    stopwatch_start();
     lose(inc, process_loss_name(PROCESS_EXITED));
     end(inc, status, signal_number);
 }

@@ -22,6 +22,7 @@ struct process {
     void *ctx;                           /* borrowed */
     struct lines out_lines;              /* owned */
     struct buf err_line;                 /* owned */
+    bool err_over;                       /* the line was too long: what is left of it is left out */
     bool exited;
     bool lost; /* on_lost was given */
     bool input_ended;
@@ -138,7 +139,19 @@ static void hand_out_stderr_line(struct process *p)
     buf_free(&line);
 }
 
-/* stderr is read for ever, whatever comes: a full pipe would block the child. A line that is too long is cut in pieces. */
+/* The next of a line. What is too long is left out: the half of a secret that would begin a piece of its own would not be known. */
+static void take_err(struct process *p, const char *at, size_t len)
+{
+    size_t room = PROCESS_STDERR_LINE_MAX - p->err_line.len;
+    if (p->err_over)
+        return;
+    buf_append(&p->err_line, at, len < room ? len : room);
+    p->err_over = len > room;
+    if (p->err_over)
+        hand_out_stderr_line(p);
+}
+
+/* stderr is read for ever, whatever comes: a full pipe would block the child. */
 static void on_err(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct process *p = stream->data;
@@ -149,14 +162,13 @@ static void on_err(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     while (at < end && p->events != NULL) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         size_t piece = (size_t)((newline != NULL ? newline : end) - at);
-        if (p->err_line.len + piece > PROCESS_STDERR_LINE_MAX) {
-            hand_out_stderr_line(p);
-            continue;
-        }
-        buf_append(&p->err_line, at, piece);
+        take_err(p, at, piece);
         at += piece + (newline != NULL);
-        if (newline != NULL)
+        if (newline == NULL || p->events == NULL)
+            continue;
+        if (!p->err_over)
             hand_out_stderr_line(p);
+        p->err_over = false;
     }
 }
 

@@ -462,7 +462,8 @@ bool turns_notification(struct turns *turns, const struct rpc_message *note)
         t->state == TURN_RUNNING)
         arm_run(t); /* with the first one another deadline counts, which may come sooner */
     (void)output_note(&t->output, method, params);
-    turn_meter_calls(&t->meter, t->output.call_count);
+    if (t->events != NULL) /* else the batch has been given away, or nobody wants it */
+        turn_meter_calls(&t->meter, t->output.call_count);
     park_if_waiting(t);
     return true;
 }

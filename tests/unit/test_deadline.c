@@ -1,6 +1,7 @@
 /* Deadlines: each fires once, in its order, never early; callbacks may do anything to any of them. */
 #include "deadline.h"
 #include "loop.h"
+#include "stopwatch.h"
 #include "unit.h"
 
 /* A deadline that notes its firing in a diary. */
@@ -263,6 +264,23 @@ static void test_a_callback_may_free_what_embeds_the_deadline(void **state)
     expect(&diary, "abc");
 }
 
+static void read_stopwatch(struct alarm *a)
+{
+    a->left = (unsigned)(stopwatch_lap_ns() / 1000);
+}
+
+/* What was waited for is nobody's work. */
+static void test_the_stopwatch_is_started_when_one_fires(void **state)
+{
+    struct diary diary = { .loop = *state };
+    struct alarm a = { .diary = &diary, .name = 'a', .then = read_stopwatch };
+    stopwatch_start();
+    uint64_t set_ns = uv_hrtime();
+    set(&a, 20);
+    expect(&diary, "a");
+    assert_true(a.left < (uv_hrtime() - set_ns) / 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +294,7 @@ int main(void)
         LOOP_TEST(test_a_deadline_that_is_always_due_leaves_room_for_the_rest_of_the_loop),
         LOOP_TEST(test_a_callback_may_set_another_to_now),
         LOOP_TEST(test_a_callback_may_move_one_that_is_due_as_well),
+        LOOP_TEST(test_the_stopwatch_is_started_when_one_fires),
         LOOP_TEST(test_a_callback_may_free_what_embeds_the_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

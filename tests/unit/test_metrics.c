@@ -2,6 +2,7 @@
 #include "metrics.h"
 #include "unit.h"
 
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -153,6 +154,110 @@ static void test_what_has_no_place_goes_to_other(void **state)
     free(text);
 }
 
+/* Whoever has no key can ask for what he likes, before the first who has one comes. */
+static void test_guests_leave_places_for_who_has_a_key(void **state)
+{
+    (void)state;
+    char code[16];
+    for (int i = 0; i < 100; i++) {
+        snprintf(code, sizeof(code), "guest_%d", i);
+        metric_add_guest(M_HTTP_ERRORS, 1, METRIC_LABELS("none", code));
+        metric_observe_guest(M_HTTP_LATENCY, 1, METRIC_LABELS(code, "GET", "4xx", METRIC_OTHER));
+    }
+    size_t before = samples();
+    for (int i = 0; i < 8; i++) {
+        snprintf(code, sizeof(code), "code_%d", i);
+        metric_count(M_HTTP_ERRORS, 1, "/v1/models", code);
+    }
+    assert_int_equal(samples(), before + 8);
+    metric_observe(M_HTTP_LATENCY, 1, "/v1/chat/completions", "POST", "2xx", "model");
+    char *text = page(METRICS_TEXT);
+    assert_non_null(strstr(text, "{route=\"none\",code=\"guest_10\"} 1\n"));
+    assert_null(strstr(text, "guest_11"));
+    assert_non_null(strstr(text, "{route=\"other\",code=\"other\"} 89\n"));
+    assert_non_null(strstr(text, "{route=\"/v1/models\",code=\"code_7\"} 1\n"));
+    assert_non_null(strstr(text, "status_family=\"2xx\",model=\"model\"} 1\n"));
+    free(text);
+}
+
+/* What takes the rest may be there before the places are. */
+static void test_other_itself_takes_no_place(void **state)
+{
+    (void)state;
+    char code[16];
+    metric_count(M_HTTP_ERRORS, 1, METRIC_OTHER, METRIC_OTHER);
+    for (int i = 0; i < 30; i++) {
+        snprintf(code, sizeof(code), "code_%d", i);
+        metric_count(M_HTTP_ERRORS, 1, "/v1/models", code);
+    }
+    char *text = page(METRICS_TEXT);
+    assert_int_equal(samples(), 20);
+    assert_non_null(strstr(text, "code_18"));
+    assert_non_null(strstr(text, "{route=\"other\",code=\"other\"} 12\n"));
+    free(text);
+}
+
+/* Sums go by the type of tokens, whatever the model. */
+static void test_tokens_without_a_place_keep_their_type(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "prompt", "cached", "completion", "reasoning" };
+    char model[16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(model, sizeof(model), "model_%d", i);
+        for (int j = 0; j < 4; j++)
+            metric_count(M_TOKENS, 10 + j, model, types[j]);
+    }
+    char *text = page(METRICS_TEXT);
+    assert_int_equal(samples(), 16);
+    assert_non_null(strstr(text, "{model=\"model_2\",type=\"reasoning\"} 13\n"));
+    assert_null(strstr(text, "model_3"));
+    assert_non_null(strstr(text, "{model=\"other\",type=\"prompt\"} 170\n"));
+    assert_non_null(strstr(text, "{model=\"other\",type=\"reasoning\"} 221\n"));
+    free(text);
+}
+
+static void test_the_versions_are_named(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        metric_clear(M_BUILD_INFO);
+        metric_set(M_BUILD_INFO, 1, "1.2.3", i == 0 ? "unknown" : "0.99");
+    }
+    check_page(METRICS_TEXT,
+               "# HELP codex_build_info 1, with the versions of codex-api and of the worker.\n"
+               "# TYPE codex_build_info gauge\n"
+               "codex_build_info{version=\"1.2.3\",codex_version=\"0.99\"} 1\n");
+}
+
+static void check_number(double value, const char *expected)
+{
+    char line[128];
+    metric_set(M_QUEUE_DEPTH, value);
+    char *text = page(METRICS_TEXT);
+    snprintf(line, sizeof(line), "\ncodex_queue_depth %s\n", expected);
+    assert_non_null(strstr(text, line));
+    free(text);
+}
+
+static void test_numbers_as_the_formats_want_them(void **state)
+{
+    (void)state;
+    check_number(0, "0");
+    check_number(-0.0, "0");
+    check_number(-3, "-3");
+    check_number(0.1, "0.1");
+    check_number(1e-9, "1e-09");
+    check_number(1700000000.25, "1700000000.25");
+    check_number(9007199254740991.0, "9007199254740991");
+    check_number(9007199254740992.0, "9007199254740992");
+    check_number(9223372036854771712.0, "9223372036854771712");
+    check_number(1e21, "1e+21");
+    check_number(NAN, "NaN");
+    check_number(INFINITY, "+Inf");
+    check_number(-INFINITY, "-Inf");
+}
+
 static void touch(enum metric m, const char *const *labels)
 {
     size_t count = metric_label_count(m);
@@ -198,6 +303,30 @@ static void test_the_form_is_negotiated(void **state)
     assert_int_equal(metrics_negotiate(NULL, 0), METRICS_TEXT);
     assert_int_equal(metrics_negotiate("*/*", 3), METRICS_TEXT);
     assert_int_equal(metrics_negotiate(prometheus, strlen(prometheus)), METRICS_OPENMETRICS);
+    static const struct {
+        const char *accept;
+        enum metrics_format format;
+    } cases[] = {
+        { "", METRICS_TEXT },
+        { ",;,q=,", METRICS_TEXT },
+        { "text/plain;version=0.0.4;q=0.5,application/openmetrics-text;q=0.4", METRICS_TEXT },
+        { "text/plain;q=0.4, application/openmetrics-text;version=1.0.0;q=0.5",
+          METRICS_OPENMETRICS },
+        { "application/openmetrics-text;q=0", METRICS_TEXT },
+        { "application/openmetrics-text ; Q=0.000", METRICS_TEXT },
+        { "application/openmetrics-text;q=nonsense", METRICS_TEXT },
+        { "application/openmetrics-text;q=", METRICS_OPENMETRICS },
+        { "text/plain, application/openmetrics-text", METRICS_OPENMETRICS },
+        { "Application/OpenMetrics-Text", METRICS_OPENMETRICS },
+        { "text/html;application/openmetrics-text", METRICS_TEXT },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t len = strlen(cases[i].accept);
+        char *accept = malloc(len + 1); /* without its NUL a read beyond its end is seen */
+        char *end = memcpy(accept + 1, cases[i].accept, len);
+        assert_int_equal(metrics_negotiate(end, len), cases[i].format);
+        free(accept);
+    }
     assert_string_equal(metrics_content_type(METRICS_TEXT),
                         "text/plain; version=0.0.4; charset=utf-8");
     assert_string_equal(metrics_content_type(METRICS_OPENMETRICS),
@@ -253,6 +382,11 @@ int main(void)
         METRICS_TEST(test_the_twin_in_seconds_says_the_same),
         METRICS_TEST(test_a_label_is_escaped),
         METRICS_TEST(test_what_has_no_place_goes_to_other),
+        METRICS_TEST(test_guests_leave_places_for_who_has_a_key),
+        METRICS_TEST(test_other_itself_takes_no_place),
+        METRICS_TEST(test_tokens_without_a_place_keep_their_type),
+        METRICS_TEST(test_the_versions_are_named),
+        METRICS_TEST(test_numbers_as_the_formats_want_them),
         METRICS_TEST(test_the_page_is_never_longer_than_promised),
         METRICS_TEST(test_the_form_is_negotiated),
         METRICS_TEST(test_our_process_is_measured),
