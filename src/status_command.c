@@ -128,8 +128,10 @@ static void put_worker(struct buf *out, const json_t *s)
         buf_puts(out, ", codex ");
         put_text(out, version);
     }
-    buf_printf(out, ", %" PRId64 " restarts, %" PRId64 " failures in a row\n",
-               number_at(w, "restarts"), number_at(w, "restart_streak"));
+    buf_printf(out, ", %" PRId64 " restarts", number_at(w, "restarts"));
+    if (number_at(w, "recycles") > 0)
+        buf_printf(out, " (%" PRId64 " planned)", number_at(w, "recycles"));
+    buf_printf(out, ", %" PRId64 " failures in a row\n", number_at(w, "restart_streak"));
 }
 
 static void put_work(struct buf *out, const json_t *s)
