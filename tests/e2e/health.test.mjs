@@ -160,8 +160,8 @@ test('checks of the settings turn, count when they are required, and change with
   assert.equal((await check(proxy, 'db')).status, 'pass');
   await reload(proxy, file, {});
   assert.deepEqual(Object.keys((await proxy.readyz()).checks), BUILT_IN);
-  const glance = async () => (await status(proxy.origin)).stdout;
-  await until('planned restarts', async () => /^worker .* \d restarts \(\d planned\), 0 failures/m.test(await glance()));
+  const line = async () => (await status(proxy.origin)).stdout;
+  await until('planned restarts', async () => /^worker .* \d restarts \(\d planned\), 0 failures/m.test(await line()));
 });
 
 test('a name that is looked up for ever fails its check, and keeps neither the others nor the end waiting', async (t) => {
