@@ -164,7 +164,7 @@ const char *encoded_control_end(const char *at, const char *end)
         unsigned char c = encoded_char(at, end, &width);
         if ((char_class(c) & CH_LETTER) != 0)
             return at + width;
-        if (c < '0' || c > '?')
+        if (c < '0' || c > '>') /* no '?': what is shown as one must not make a sequence */
             return NULL;
     }
     return NULL;

@@ -360,13 +360,28 @@ static bool says_nothing(const char *value, size_t len)
 #define WEAK_DIGIT_MIN 6 /* key: v4lue */
 #define WEAK_LONG_MIN 20
 
+/* As it will be shown. */
+static bool holds_mark(const char *at, const char *end)
+{
+    size_t width;
+    for (; at < end; at += width) {
+        const char *behind = encoded_control_end(at, end);
+        (void)encoded_char(at, end, &width);
+        if (behind != NULL)
+            width = (size_t)(behind - at);
+        else if (encoded_word(at, end, MARK_OPEN) != NULL)
+            return true;
+    }
+    return false;
+}
+
 static bool looks_secret(const char *value, const char *value_end, const struct writing *w)
 {
     size_t len = (size_t)(value_end - value);
     bool digit = false;
     if (len < WEAK_TIGHT_MIN)
         return false;
-    if (memmem(value, len, MARK_OPEN, sizeof(MARK_OPEN) - 1) != NULL)
+    if (holds_mark(value, value_end))
         return false; /* or a second look could find what the first did not */
     if (w->separator == '=' && !w->blanks)
         return true;

@@ -2,6 +2,7 @@
 #include "secret_number.h"
 
 #include "encoded.h"
+#include "redact.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -142,6 +143,12 @@ static const char *phone_in_brackets(const char *at, const char *end)
     return p != NULL && !encoded_is(p, end, CH_ALNUM) ? p : NULL;
 }
 
+/* None of the set comes, nor a mark, which may stand for what begins with one. */
+static bool ends_number(const char *at, const char *end, unsigned set)
+{
+    return !encoded_is(at, end, set) && encoded_word(at, end, REDACT_MARK) == NULL;
+}
+
 /* 555-123-4567: with blanks, any table of numbers would look like it. */
 static const char *phone_in_threes(const char *at, const char *end)
 {
@@ -152,7 +159,7 @@ static const char *phone_in_threes(const char *at, const char *end)
     p = p != NULL ? digits(p, end, 3) : NULL;
     p = p != NULL ? one_of(p, end, "-.", &second) : NULL;
     p = p != NULL && first == second ? digits(p, end, 4) : NULL;
-    return p != NULL && !encoded_is(p, end, CH_ALNUM | CH_DASH) ? p : NULL;
+    return p != NULL && ends_number(p, end, CH_ALNUM | CH_DASH) ? p : NULL;
 }
 
 /* 0170 1234567, 030/123456 */
@@ -168,7 +175,7 @@ static const char *phone_of_a_country(const char *at, const char *end)
         return NULL;
     const char *number_end = encoded_run(p, end, CH_DIGIT);
     bool ok = number_end - p >= 6 && number_end - p <= 8;
-    return ok && !encoded_is(number_end, end, CH_ALNUM | CH_DOT | CH_DASH) ? number_end : NULL;
+    return ok && ends_number(number_end, end, CH_ALNUM | CH_DOT | CH_DASH) ? number_end : NULL;
 }
 
 /* ---- bank accounts ---- */

@@ -5,6 +5,7 @@
 #include "redact.h"
 #include "secret_name.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #define BASE64_URL (CH_ALNUM | CH_DASH | CH_UNDERSCORE)
@@ -190,12 +191,12 @@ static const char *bot_token(const char *at, const char *end, unsigned char firs
                              unsigned char previous)
 {
     if (first == 'A' && previous == ':' && encoded_word(at, end, "AA") != NULL)
-        return run_of(at, end, BASE64_URL, 30, 48);
+        return run_of(at, end, BASE64_URL, 30, SIZE_MAX);
     if (first != 'M' && first != 'N' && first != 'O')
         return NULL;
     const char *p = over_dot(run_of(at, end, CH_ALNUM, 22, 30), end);
     p = p != NULL ? over_dot(run_of(p, end, BASE64_URL, 5, 8), end) : NULL;
-    return p != NULL ? run_of(p, end, BASE64_URL, 24, 72) : NULL;
+    return p != NULL ? run_of(p, end, BASE64_URL, 24, SIZE_MAX) : NULL;
 }
 
 /* ---- Bearer, Basic ---- */

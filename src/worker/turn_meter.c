@@ -27,7 +27,8 @@ void turn_meter_end(struct turn_meter *m, enum turn_outcome outcome)
         [TURN_SILENT] = "silence_timeout", [TURN_TOO_LONG] = "turn_timeout",
         [TURN_LOST] = "worker_lost"
     };
-    metric_count(M_TURNS, 1, names[outcome]);
+    const char *name = names[outcome]; /* cppcheck takes an index within the macro for a mistake */
+    metric_count(M_TURNS, 1, name);
     end_calls(m, outcome == TURN_CALLS ? M_TOOL_BUFFER_FLUSHED : M_TOOL_BUFFER_ABORTED);
 }
 
