@@ -52,6 +52,9 @@ CHECK_RESULT bool observatory_open(struct observatory *o, struct uv_loop_s *loop
  * a message for people, which begins with the name of the setting, in `ret_why` (owned by the caller). */
 CHECK_RESULT bool observatory_check(const struct config *config, char **ret_why);
 
+/* The same, and what else would end a start: a key of traces that is lost. Makes nothing. */
+CHECK_RESULT bool observatory_check_start(const struct config *config, char **ret_why);
+
 /* Other settings, from now on; observatory_check has passed them. */
 void observatory_configure(struct observatory *o, const struct config *config);
 

@@ -1,5 +1,6 @@
-/* What of a message of JSON-RPC may be shown: one table of members that are known to be harmless. Of every other string only the length
- * is told, and of other members nothing, not even their names; so what a later version of the worker adds is safe by default. */
+/* What of a message of JSON-RPC may be shown: one table of members that are known to be harmless. Of the id of a call, which clients
+ * and models make up, a mark is shown, the same for the same id while the process lives. Of every other string only the length is
+ * told, and of other members nothing, not even their names; so what a later version of the worker adds is safe by default. */
 #ifndef TRACE_ALLOW_H
 #define TRACE_ALLOW_H
 

@@ -76,4 +76,7 @@ CHECK_RESULT enum trace_read trace_buffer_read(struct trace_buffer *tb, const ch
 CHECK_RESULT struct trace_seal_key *trace_buffer_key(const char *key_file, const char *folder,
                                                      char **ret_why);
 
+/* Whether trace_buffer_key would have one; makes nothing. False with a message, as there. */
+CHECK_RESULT bool trace_buffer_check_key(const char *key_file, const char *folder, char **ret_why);
+
 #endif

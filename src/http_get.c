@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -38,7 +39,8 @@ bool http_url_parse(const char *url, struct http_url *ret)
         return false;
     const char *port = after < end ? after + 1 : "80";
     size_t port_len = after < end ? (size_t)(end - port) : 2;
-    if (port_len == 0 || port_len > 5 || strspn(port, "0123456789") < port_len)
+    if (port_len == 0 || port_len > 5 || strspn(port, "0123456789") < port_len ||
+        strtoul(port, NULL, 10) > UINT16_MAX)
         return false;
     ret->host = xstrndup(host, len);
     ret->port = xstrndup(port, port_len);

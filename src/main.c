@@ -61,7 +61,7 @@ static void print_help(FILE *out)
 static int check_rest(const struct config *config)
 {
     char *why = NULL;
-    if (observatory_check(config, &why))
+    if (observatory_check_start(config, &why))
         return 0;
     fprintf(stderr, "%s\n", why);
     free(why);

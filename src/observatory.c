@@ -151,6 +151,20 @@ bool observatory_check(const struct config *config, char **ret_why)
            health_settings_check(config->health_checks, config->health_required, ret_why);
 }
 
+bool observatory_check_start(const struct config *config, char **ret_why)
+{
+    char *why = NULL;
+    if (!observatory_check(config, ret_why))
+        return false;
+    if (config->trace_key_file == NULL)
+        return true;
+    char *folder = xasprintf("%s/%s", config->codex_home, TRACE_FOLDER);
+    bool ok = trace_buffer_check_key(config->trace_key_file, folder, &why) ||
+              complain("PROXY_TRACE_KEY_FILE", why, ret_why);
+    free(folder);
+    return ok;
+}
+
 void observatory_configure(struct observatory *o, const struct config *config)
 {
     const struct interaction_limits limits = interaction_limits(config);

@@ -123,10 +123,15 @@ static void put_worker(struct buf *out, const json_t *s)
     }
     if (number_at(w, "backoff_remaining_ms") > 0)
         buf_printf(out, ", next start in %" PRId64 " ms", number_at(w, "backoff_remaining_ms"));
-    buf_puts(out, ", codex ");
-    put_at(out, w, "codex_version");
-    buf_printf(out, ", %" PRId64 " restarts, %" PRId64 " failures in a row\n",
-               number_at(w, "restarts"), number_at(w, "restart_streak"));
+    const char *version = json_str_at(w, "codex_version");
+    if (version != NULL && *version != '\0') {
+        buf_puts(out, ", codex ");
+        put_text(out, version);
+    }
+    buf_printf(out, ", %" PRId64 " restarts", number_at(w, "restarts"));
+    if (number_at(w, "recycles") > 0)
+        buf_printf(out, " (%" PRId64 " planned)", number_at(w, "recycles"));
+    buf_printf(out, ", %" PRId64 " failures in a row\n", number_at(w, "restart_streak"));
 }
 
 static void put_work(struct buf *out, const json_t *s)

@@ -1,10 +1,12 @@
 /* What of a message of JSON-RPC may be shown. */
 #include "trace_allow.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ID_MAX 64           /* characters */
+#define ID_MAX 64 /* characters */
+#define CALL_PREFIX "call_"
 #define ARRAY_LOOK_MAX 1000 /* items of an array that are looked at */
 
 static int by_name(const void *key, const void *entry)
@@ -301,6 +303,7 @@ enum place { CONTENT, ITEM, THREAD, TURN, USAGE, ERROR, CAUSE, NOWHERE };
 
 enum kind {
     ID,      /* shown if it has the form of one */
+    CALL_ID, /* its mark is shown, if it has the form of an id */
     WORD,    /* shown if it is one of `words` */
     NUMBER,  /* an integer */
     BOOL,    /* a boolean */
@@ -321,7 +324,7 @@ static const struct row {
     { CONTENT, "threadId", ID, "thread_id", NOWHERE },
     { CONTENT, "turnId", ID, "turn_id", NOWHERE },
     { CONTENT, "itemId", ID, "item_id", NOWHERE },
-    { CONTENT, "callId", ID, "call_id", NOWHERE },
+    { CONTENT, "callId", CALL_ID, "call_id", NOWHERE },
     { CONTENT, "responseId", ID, "response_id", NOWHERE },
     { CONTENT, "delta", SIZE, NULL, NOWHERE },
     { CONTENT, "item", INSIDE, NULL, ITEM },
@@ -347,7 +350,7 @@ static const struct row {
     { CONTENT, "message", SIZE, "message", NOWHERE },
     { ITEM, "type", WORD, "item_type", NOWHERE },
     { ITEM, "id", ID, "item_id", NOWHERE },
-    { ITEM, "call_id", ID, "call_id", NOWHERE },
+    { ITEM, "call_id", CALL_ID, "call_id", NOWHERE },
     { ITEM, "phase", WORD, "phase", NOWHERE },
     { ITEM, "role", WORD, "role", NOWHERE },
     { ITEM, "status", WORD, "item_status", NOWHERE },
@@ -424,12 +427,31 @@ static void withhold(struct description *d, const char *name, const json_t *valu
         d->withheld += len;
 }
 
-static void put_id(struct description *d, const char *name, const json_t *value)
+/* Clients and models make up the ids of calls, so what such a one says is not shown, but which are the same. */
+static void put_mark(struct description *d, const char *name, const json_t *value)
 {
-    if (trace_allow_is_id(json_string_value(value), json_string_length(value)))
-        put_word(d, name, json_string_value(value));
-    else
+    static unsigned char key[crypto_shorthash_KEYBYTES]; /* of this process: nobody can try texts */
+    static bool has_key;
+    unsigned char hash[crypto_shorthash_BYTES];
+    char mark[sizeof(CALL_PREFIX) + 2 * sizeof(hash)] = CALL_PREFIX;
+    if (!has_key)
+        crypto_shorthash_keygen(key);
+    has_key = true;
+    crypto_shorthash(hash, (const unsigned char *)json_string_value(value),
+                     json_string_length(value), key);
+    sodium_bin2hex(mark + strlen(CALL_PREFIX), 2 * sizeof(hash) + 1, hash, sizeof(hash));
+    put_word(d, name, mark);
+}
+
+static void put_id(struct description *d, const char *name, const json_t *value, bool of_call)
+{
+    const char *text = json_string_value(value);
+    if (!trace_allow_is_id(text, json_string_length(value)))
         withhold(d, name, value);
+    else if (of_call || strncmp(text, CALL_PREFIX, strlen(CALL_PREFIX)) == 0)
+        put_mark(d, name, value);
+    else
+        put_word(d, name, text);
 }
 
 static void put_enum(struct description *d, const char *name, const json_t *value)
@@ -477,8 +499,8 @@ static void put_items(struct description *d, const char *name, const json_t *arr
 
 static void put_string(struct description *d, const struct row *row, const json_t *value)
 {
-    if (row->kind == ID)
-        put_id(d, row->name, value);
+    if (row->kind == ID || row->kind == CALL_ID)
+        put_id(d, row->name, value, row->kind == CALL_ID);
     else if (row->kind == WORD || row->kind == VARIANT)
         put_enum(d, row->name, value);
     else

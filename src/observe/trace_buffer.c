@@ -396,36 +396,50 @@ static bool any_sealed(const struct trace_index *index)
     return false;
 }
 
-static struct trace_seal_key *find_key(const char *key_file, const struct trace_index *index,
-                                       const char *folder, char **ret_why)
+/* A key that is missing can be made, unless something waits for the old one. */
+static bool may_make(const char *key_file, const struct trace_index *index, const char *folder,
+                     char **ret_why)
 {
-    if (!file_exists(key_file) && any_sealed(index)) {
-        *ret_why =
-            xasprintf("%s: is not there, and traces in %s are encrypted; bring the key back, "
-                      "or remove them",
-                      key_file, folder);
-        return NULL;
-    }
-    if (!file_exists(key_file) && !trace_seal_key_make(key_file, ret_why))
-        return NULL;
-    struct trace_seal_key *key = trace_seal_key_read(key_file, ret_why);
-    if (key == NULL || opens(key, index, folder))
-        return key;
-    *ret_why = xasprintf("%s: wrong key: it does not open the traces in %s; bring the right one "
-                         "back, or remove those that end in .sealed",
+    if (!any_sealed(index))
+        return true;
+    *ret_why = xasprintf("%s: is not there, and traces in %s are encrypted; bring the key back, "
+                         "or remove them",
                          key_file, folder);
+    return false;
+}
+
+static bool is_right(const char *key_file, const struct trace_index *index, const char *folder,
+                     char **ret_why)
+{
+    struct trace_seal_key *key = trace_seal_key_read(key_file, ret_why);
+    bool ok = key != NULL && opens(key, index, folder);
+    if (key != NULL && !ok)
+        *ret_why = xasprintf("%s: wrong key: it does not open the traces in %s; bring the right "
+                             "one back, or remove those that end in .sealed",
+                             key_file, folder);
     trace_seal_key_free(key);
-    return NULL;
+    return ok;
 }
 
 struct trace_seal_key *trace_buffer_key(const char *key_file, const char *folder, char **ret_why)
 {
+    if (!trace_buffer_check_key(key_file, folder, ret_why))
+        return NULL;
+    if (!file_exists(key_file) && !trace_seal_key_make(key_file, ret_why))
+        return NULL;
+    return trace_seal_key_read(key_file, ret_why);
+}
+
+bool trace_buffer_check_key(const char *key_file, const char *folder, char **ret_why)
+{
     struct trace_index index = { .entries = NULL };
-    struct trace_seal_key *key = NULL;
-    if (trace_index_refresh(&index, folder, true))
-        key = find_key(key_file, &index, folder, ret_why);
-    else
+    bool ok = trace_index_refresh(&index, folder, true);
+    if (!ok)
         *ret_why = xasprintf("%s: %s", folder, strerror(errno));
+    else if (!file_exists(key_file))
+        ok = may_make(key_file, &index, folder, ret_why);
+    else
+        ok = is_right(key_file, &index, folder, ret_why);
     trace_index_free(&index);
-    return key;
+    return ok;
 }

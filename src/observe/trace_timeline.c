@@ -13,6 +13,7 @@
 #define WAY_COLUMN 16
 #define WHAT_COLUMN 28
 #define SIZE_COLUMN 9
+#define OUTCOME_COLUMN 26 /* the longest code of an error */
 
 /* What is in columns of its own, or says nothing. */
 static const char *const shown[] = { "ts_ms", "type",   "method",  "event",
@@ -92,7 +93,7 @@ static void put_facts(struct buf *out, const json_t *trace)
     const char *code = json_str_at(trace, "error_code");
     put_number(&cell, trace, "status", "");
     put_column(out, buf_str(&cell), 6);
-    put_column(out, code != NULL ? code : json_str_at(trace, "outcome"), 20);
+    put_column(out, code != NULL ? code : json_str_at(trace, "outcome"), OUTCOME_COLUMN);
     buf_clear(&cell);
     put_number(&cell, trace, "duration_ms", " ms");
     put_column(out, buf_str(&cell), 10);
@@ -107,7 +108,7 @@ void trace_table_begin(struct buf *out)
     put_column(out, "TIME", 24);
     put_column(out, "REQUEST", 28);
     put_column(out, "STATUS", 6);
-    put_column(out, "OUTCOME", 20);
+    put_column(out, "OUTCOME", OUTCOME_COLUMN);
     put_column(out, "DURATION", 10);
     put_column(out, "EVENTS", 6);
     put_column(out, "SIZE", 9);

@@ -160,6 +160,8 @@ test('checks of the settings turn, count when they are required, and change with
   assert.equal((await check(proxy, 'db')).status, 'pass');
   await reload(proxy, file, {});
   assert.deepEqual(Object.keys((await proxy.readyz()).checks), BUILT_IN);
+  const line = async () => (await status(proxy.origin)).stdout;
+  await until('planned restarts', async () => /^worker .* \d restarts \(\d planned\), 0 failures/m.test(await line()));
 });
 
 test('a name that is looked up for ever fails its check, and keeps neither the others nor the end waiting', async (t) => {
@@ -253,7 +255,7 @@ test('a worker that dies again and again: health and the glance say so, with its
   assert.ok(now.backoff_remaining_ms > 0);
   const { code, stdout } = await status(proxy.origin);
   assert.equal(code, 1);
-  assert.match(stdout, /^NOT READY: the worker is being started\n[\s\S]*^worker +backoff, next start in \d+ ms/m);
+  assert.match(stdout, /^NOT READY: the worker is being started\n[\s\S]*^worker +backoff, next start in \d+ ms, \d+ restarts/m);
   assert.match(stdout, /^checks +worker: backoff, since \S+Z, required\ndeaths +\S+Z \w+, exit code 7, was ready for 0 s$/m);
 });
 

@@ -2,7 +2,9 @@
 // Maintenance: switched under load, remembered, and told to everybody as documented.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import OpenAI from 'openai';
 import { answer, ask, assemble, functionTool, toolResult } from './lib/answers.mjs';
@@ -320,6 +322,14 @@ test('scripts/maintenance switches it, with a key that no command line shows', a
   await bad(1, /cannot read the admin key/, ['on'], { CODEX_HOME: join(home, 'none') });
   await bad(1, /no answer from/, ['status', '--url', 'http://127.0.0.1:1']);
   await bad(1, /refused with 400: Invalid 'retry_after_s'/, ['on', '--retry-after', '86401']);
+  // Another one is faster: what is shown is the state that counts.
+  const others = createServer((request, response) => {
+    const enabled = request.method === 'GET';
+    response.end(JSON.stringify({ enabled, since: null, retry_after_s: 60, persisted: enabled || null }));
+  }).listen(0, '127.0.0.1');
+  await once(others, 'listening');
+  t.after(() => others.close());
+  await bad(1, /switched it back/, ['off', '--url', `http://127.0.0.1:${others.address().port}`]);
   for (const args of [[], ['up'], ['off', '--message', 'x'], ['on', '--message'], ['on', '--retry-after', '1m']])
     await bad(2, /try: scripts\/maintenance --help/, args);
   await bad(2, /control characters/, ['on', '--message', 'a\nb']);

@@ -307,8 +307,10 @@ test('a key file is made once; a wrong one, garbage or one for all to read ends 
     assert.match(result.stderr, words);
     assert.ok(!result.stderr.includes(text.trim()));
   };
-  wrong(start(), /wrong key: it does not open the traces/);
-  wrong(start({ PROXY_TRACE_KEY_FILE: `${key}-lost` }), /are encrypted; bring the key back/);
+  for (const how of [start, check]) {
+    wrong(how(), /wrong key: it does not open the traces/);
+    wrong(how({ PROXY_TRACE_KEY_FILE: `${key}-lost` }), /are encrypted; bring the key back/);
+  }
   assert.ok(!existsSync(`${key}-lost`));
   const unreadable = command(home, [id(1)], more);
   assert.equal(unreadable.code, 1);

@@ -24,6 +24,7 @@ static void test_urls_are_taken_apart(void **state)
     expect("http://[::1]", "::1", "80");
     expect("http://[::1]/x:1", "::1", "80");
     expect("http://host:1#x", "host", "1");
+    expect("http://host:65535", "host", "65535");
 }
 
 static void test_what_is_no_url_of_ours_is_refused(void **state)
@@ -40,6 +41,7 @@ static void test_what_is_no_url_of_ours_is_refused(void **state)
         "http://host:",
         "http://h:1x",
         "http://h:123456",
+        "http://h:65536",
         "http://[::1",
         "http://[]:80",
         "http://[::1]x:80",

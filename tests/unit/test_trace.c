@@ -327,9 +327,9 @@ static void test_members_that_are_known_are_shown(void **state)
                      ",\"items\":4,\"roles\":{\"user\":1},"
                      "\"item_types\":{\"message\":2,\"function_call\":1}",
                      0);
-    expect_described("{\"item\":{\"type\":\"function_call\",\"call_id\":\"call_1\","
+    expect_described("{\"item\":{\"type\":\"function_call\","
                      "\"name\":\"secret\",\"arguments\":\"{}\"}}",
-                     ",\"item_type\":\"function_call\",\"call_id\":\"call_1\",\"name_bytes\":6,"
+                     ",\"item_type\":\"function_call\",\"name_bytes\":6,"
                      "\"arguments_bytes\":2",
                      0);
     expect_described("{\"usage\":{\"inputTokens\":3,\"outputTokens\":\"5\",\"more\":9}}",
@@ -385,6 +385,29 @@ static void test_of_any_other_string_only_the_length_is_told(void **state)
     }
     expect_described("{\"threadId\":\"th-1\",\"new\":\"12345\",\"item\":{\"newer\":\"67\"}}",
                      ",\"thread_id_bytes\":4", 7);
+}
+
+static void test_the_id_of_a_call_shows_only_which_are_the_same(void **state)
+{
+    (void)state;
+    uint64_t withheld = 0;
+    char *one = described("{\"callId\":\"call_SECRET\"}", &withheld);
+    char *same = described("{\"item\":{\"call_id\":\"call_SECRET\"}}", &withheld);
+    char *item = described("{\"itemId\":\"call_SECRET\"}", &withheld);
+    char *other = described("{\"callId\":\"item_SECRET\"}", &withheld);
+    static const char head[] = ",\"call_id\":\"call_";
+    assert_int_equal(strncmp(one, head, strlen(head)), 0);
+    assert_int_equal(strlen(one), strlen(head) + 16 + 1);
+    assert_string_equal(one, same);
+    assert_non_null(strstr(item, strrchr(one, '_')));
+    assert_string_not_equal(one, other);
+    assert_null(strstr(one, "SECRET"));
+    assert_null(strstr(item, "SECRET"));
+    assert_null(strstr(other, "SECRET"));
+    free(one);
+    free(same);
+    free(item);
+    free(other);
 }
 
 static void test_ids_have_the_form_of_ids(void **state)
@@ -458,6 +481,7 @@ int main(void)
         cmocka_unit_test(test_large_events_are_bounded_by_their_memory),
         cmocka_unit_test(test_members_that_are_known_are_shown),
         cmocka_unit_test(test_of_any_other_string_only_the_length_is_told),
+        cmocka_unit_test(test_the_id_of_a_call_shows_only_which_are_the_same),
         cmocka_unit_test(test_ids_have_the_form_of_ids),
         cmocka_unit_test(test_ids_of_calls_are_numbers_or_lengths),
         cmocka_unit_test(test_methods_are_those_of_the_app_server),

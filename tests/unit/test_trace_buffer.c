@@ -656,6 +656,10 @@ static void assert_key_refused(const struct world *w, const char *name, const ch
     if (strstr(why, words) == NULL)
         fail_msg("not '%s': %s", words, why);
     assert_int_equal(file_exists(path), was_there);
+    char *told = why;
+    assert_false(trace_buffer_check_key(path, w->path, &why));
+    assert_string_equal(why, told);
+    free(told);
     free(why);
     free(path);
 }

@@ -97,13 +97,14 @@ static void test_a_row_of_the_table_is_a_trace_or_what_is_wrong_with_it(void **s
     row.trace = NULL;
     row.wrong = "is damaged";
     trace_table_add(&out, &row);
-    assert_string_equal(
-        buf_str(&out),
-        "TIME                      REQUEST                       STATUS  OUTCOME               "
-        "DURATION    EVENTS  SIZE       ROUTE\n"
-        "2026-11-22T06:01:02.345Z  req_0123456789abcdefABCDEF01  502     worker                "
-        "41 ms       6       3.0 MiB    /v1/x\n"
-        "2026-11-22T06:01:02.345Z  req_0123456789abcdefABCDEF01  is damaged\n");
+    assert_string_equal(buf_str(&out),
+                        "TIME                      REQUEST                       STATUS  OUTCOME   "
+                        "                  "
+                        "DURATION    EVENTS  SIZE       ROUTE\n"
+                        "2026-11-22T06:01:02.345Z  req_0123456789abcdefABCDEF01  502     worker    "
+                        "                  "
+                        "41 ms       6       3.0 MiB    /v1/x\n"
+                        "2026-11-22T06:01:02.345Z  req_0123456789abcdefABCDEF01  is damaged\n");
     json_decref(value);
     buf_free(&out);
 }
