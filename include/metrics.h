@@ -62,6 +62,7 @@ enum metric {
     M_LOG_DROPPED,
     M_TRACE_WRITTEN,
     M_TRACE_PRUNED,
+    M_INTERACTIONS_LOST,
     M_LOOP_LAG,
     M_PROCESS_CPU,
     M_PROCESS_MEMORY,
@@ -111,7 +112,7 @@ void metrics_write(struct buf *out, enum metrics_format format);
 /* The most samples that the table allows: at most METRICS_LINES_MAX. */
 size_t metrics_lines_max(void);
 
-/* What is counted without labels is there from now on, as zero: a first event can be seen as a rise. */
+/* What is counted without labels, or with labels that are all known, is there from now on, as zero: a first event can be seen as a rise. */
 void metrics_start(void);
 
 /* Forgets all series: for tests, and for gauges that are set anew at each scrape. */

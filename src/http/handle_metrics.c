@@ -1,7 +1,9 @@
 /* GET /metrics: what was counted, and the gauges as they are now. */
 #include "admission.h"
+#include "interactions.h"
 #include "log.h"
 #include "metrics.h"
+#include "observatory.h"
 #include "reply.h"
 #include "routes.h"
 #include "server.h"
@@ -38,11 +40,14 @@ static void collect_http(const struct routes *routes)
     metric_set(M_CONNECTIONS, (double)server_connections(routes->server));
 }
 
-/* One counter that another module keeps. */
-static void collect_log(void)
+/* Counters that other modules keep. */
+static void collect_losses(const struct routes *routes)
 {
+    const struct interactions *log = routes->observatory->interactions;
     metric_clear(M_LOG_DROPPED);
     metric_count(M_LOG_DROPPED, (double)log_dropped());
+    metric_clear(M_INTERACTIONS_LOST);
+    metric_count(M_INTERACTIONS_LOST, log != NULL ? (double)interactions_lost(log) : 0);
 }
 
 void handle_metrics(struct routes *routes, h2o_req_t *req)
@@ -55,7 +60,7 @@ void handle_metrics(struct routes *routes, h2o_req_t *req)
     enum metrics_format format = metrics_negotiate(accept.base, accept.len);
     collect_worker(routes);
     collect_http(routes);
-    collect_log();
+    collect_losses(routes);
     metrics_write(&page, format);
     reply_header(req, "cache-control", "no-store");
     reply_text(req, metrics_content_type(format), &page);

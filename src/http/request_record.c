@@ -16,6 +16,12 @@ static bool is_of_api(const struct reqctx *rc, h2o_req_t *req)
     return rc != NULL && strncmp(rc->route, "/v1/", 4) == 0 && !cors_is_preflight(req);
 }
 
+/* Not without a key: anybody could fill the room of those that cost something. */
+static bool is_kept(const struct reqctx *rc)
+{
+    return rc->key_name[0] != '\0';
+}
+
 static int64_t ttfb_ms(const struct reqctx *rc)
 {
     return rc->first_byte_ns != 0 ? (int64_t)((rc->first_byte_ns - rc->started_ns) / 1000000) : -1;
@@ -43,6 +49,6 @@ void request_record(struct observatory *observatory, h2o_req_t *req)
         .prompt = rc->prompt,
     };
     usage_account(observatory->prices, rc->model, &i.tokens, &i.cost_usd);
-    if (observatory->interactions != NULL)
+    if (observatory->interactions != NULL && is_kept(rc))
         interactions_add(observatory->interactions, &i);
 }

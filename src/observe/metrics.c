@@ -23,7 +23,8 @@ struct family {
     const char *help;
     size_t
         kept; /* 1 + the label that what has no place keeps, as sums go by it; 0: it keeps none */
-    size_t kept_max; /* values of that label: as many places are kept */
+    size_t kept_max;          /* values of that label: as many places are kept */
+    const char *const *known; /* all values of the only label; NULL: not known from the start */
 };
 
 struct series {
@@ -46,6 +47,28 @@ static const double overhead_us[] = { 50, 200, 1000, 5000, 20000, 0 };
 static const double start_ms[] = { 100, 500, 2000, 10000, 0 };
 static const double lag_ms[] = { 0.5, 1, 5, 25, 100, 0 };
 
+static const char *const stream_ends[] = { "done",        "tool_calls",  "length", "error",
+                                           "client_gone", "worker_lost", NULL };
+static const char *const turn_ends[] = { "completed",
+                                         "tool_calls",
+                                         "failed",
+                                         "interrupted",
+                                         "rpc_timeout",
+                                         "first_event_timeout",
+                                         "silence_timeout",
+                                         "turn_timeout",
+                                         "worker_lost",
+                                         "abandoned",
+                                         NULL };
+static const char *const refusals[] = { "proxy_queue_full",  "queue_timeout",
+                                        "worker_not_ready",  "worker_congested",
+                                        "server_overloaded", "rate_limit_exceeded",
+                                        "shutting_down",     "maintenance",
+                                        "upstream_auth",     NULL };
+static const char *const quota_codes[] = { "insufficient_quota", "rate_limit_exceeded", NULL };
+static const char *const trace_ends[] = { "ttl",        "count",   "write_failed",
+                                          "queue_full", "too_big", NULL };
+
 #define LABELS(...)                                                                                \
     {                                                                                              \
         __VA_ARGS__, NULL                                                                          \
@@ -59,7 +82,7 @@ static const struct family families[METRIC_COUNT] = {
     [M_BUILD_INFO] = { "codex_build_info", NULL, METRIC_GAUGE, 2, 0, NULL,
                        LABELS("version", "codex_version"),
                        "1, with the versions of codex-api and of the worker." },
-    [M_HTTP_REQUESTS] = { "codex_http_requests", NULL, METRIC_COUNTER, 35, 12, NULL,
+    [M_HTTP_REQUESTS] = { "codex_http_requests", NULL, METRIC_COUNTER, 34, 12, NULL,
                           LABELS("route", "method", "status_family", "model"),
                           "Requests that have ended." },
     [M_HTTP_LATENCY] = { "codex_http_latency_ms", "codex_http_latency_seconds", METRIC_HISTOGRAM, 6,
@@ -75,7 +98,7 @@ static const struct family families[METRIC_COUNT] = {
     [M_STREAM_GAP] = { "codex_stream_gap_ms", NULL, METRIC_HISTOGRAM, 1, 0, gap_ms, BARE,
                        "Between two writes of a stream." },
     [M_STREAM_END] = { "codex_stream_end", NULL, METRIC_COUNTER, 7, 0, NULL, LABELS("outcome"),
-                       "Streams that have ended, by how." },
+                       "Streams that have ended, by how.", .known = stream_ends },
     [M_STREAMS_ACTIVE] = { "codex_streams_active", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                            "Streams that run." },
     [M_QUEUE_DEPTH] = { "codex_queue_depth", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
@@ -97,7 +120,7 @@ static const struct family families[METRIC_COUNT] = {
     [M_UNPRICED] = { "codex_unpriced_tokens", NULL, METRIC_COUNTER, 4, 0, NULL, LABELS("model"),
                      "Tokens of models that the price file does not know." },
     [M_TURNS] = { "codex_turns", NULL, METRIC_COUNTER, 11, 0, NULL, LABELS("outcome"),
-                  "Turns that have ended, by how." },
+                  "Turns that have ended, by how.", .known = turn_ends },
     [M_TURNS_ACTIVE] = { "codex_turns_active", NULL, METRIC_GAUGE, 1, 0, NULL, BARE,
                          "Turns that occupy the worker." },
     [M_TOOL_BUFFER_STARTED] = { "codex_tool_buffer_started", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
@@ -141,16 +164,21 @@ static const struct family families[METRIC_COUNT] = {
                         "1 for the state that maintenance is in." },
     [M_QUOTA_REJECTIONS] = { "codex_quota_rejections", NULL, METRIC_COUNTER, 3, 0, NULL,
                              LABELS("reason"),
-                             "Requests that the upstream refused for want of quota." },
+                             "Requests that the upstream refused for want of quota.",
+                             .known = quota_codes },
     [M_ADMISSION_REFUSED] = { "codex_admission_refused", NULL, METRIC_COUNTER, 10, 0, NULL,
                               LABELS("reason"),
-                              "Requests that were not admitted, by the code of the error." },
+                              "Requests that were not admitted, by the code of the error.",
+                              .known = refusals },
     [M_LOG_DROPPED] = { "codex_log_dropped", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                         "Log lines that found no room." },
     [M_TRACE_WRITTEN] = { "codex_trace_written", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
                           "Trace files written." },
     [M_TRACE_PRUNED] = { "codex_trace_pruned", NULL, METRIC_COUNTER, 6, 0, NULL, LABELS("reason"),
-                         "Trace files removed, or not written, by the reason." },
+                         "Trace files removed, or not written, by the reason.",
+                         .known = trace_ends },
+    [M_INTERACTIONS_LOST] = { "codex_interactions_lost", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
+                              "Lines of the request log that could not be written." },
     [M_LOOP_LAG] = { "codex_loop_lag_ms", NULL, METRIC_HISTOGRAM, 1, 0, lag_ms, BARE,
                      "How long the event loop worked in one go: what came meanwhile waited." },
     [M_PROCESS_CPU] = { "process_cpu_seconds", NULL, METRIC_COUNTER, 1, 0, NULL, BARE,
@@ -328,11 +356,21 @@ void metrics_reset(void)
         metric_clear((enum metric)m);
 }
 
+/* What has no labels, or whose labels are known. */
+static void start_family(enum metric m)
+{
+    const struct family *f = &families[m];
+    if (f->labels[0] == NULL)
+        series_of(m, false, NULL, 0);
+    for (const char *const *value = f->known; value != NULL && *value != NULL; value++)
+        series_of(m, false, value, 1);
+}
+
 void metrics_start(void)
 {
     for (size_t m = 0; m < METRIC_COUNT; m++)
-        if (families[m].kind != METRIC_GAUGE && families[m].labels[0] == NULL)
-            series_of((enum metric)m, false, NULL, 0);
+        if (families[m].kind != METRIC_GAUGE)
+            start_family((enum metric)m);
 }
 
 size_t metrics_lines_max(void)

@@ -3,6 +3,7 @@
 #include "tcp_check.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -52,12 +53,22 @@ static struct end run(struct loop *l, const char *host, int port)
     return e;
 }
 
+/* A machine without /etc/hosts has none but those that are numbers in another form. */
+static const char *a_name(void)
+{
+    struct addrinfo *found = NULL;
+    int rc = getaddrinfo("localhost", NULL, NULL, &found);
+    if (rc == 0)
+        freeaddrinfo(found);
+    return rc == 0 ? "localhost" : "127.1";
+}
+
 static void test_a_port_that_listens_passes(void **state)
 {
     int port = 0;
     int fd = open_port(AF_INET, 8, &port);
     assert_string_equal(run(*state, "127.0.0.1", port).why, "");
-    assert_string_equal(run(*state, "localhost", port).why, ""); /* whatever else it is */
+    assert_string_equal(run(*state, a_name(), port).why, ""); /* whatever else it is */
     close(fd);
 }
 
@@ -74,7 +85,7 @@ static void test_a_port_that_does_not_listen_refuses(void **state)
     int port = 0;
     int fd = open_port(AF_INET, -1, &port);
     assert_string_equal(run(*state, "127.0.0.1", port).why, "refused");
-    assert_string_equal(run(*state, "localhost", port).why, "refused");
+    assert_string_equal(run(*state, a_name(), port).why, "refused");
     close(fd);
 }
 
