@@ -129,8 +129,9 @@ test('a client that leaves the queue makes room at once, and never gets a turn',
     stream ? wire.socket.resetAndDestroy() : wire.destroy();
     await waiting(proxy, 0);
   }
-  const left = proxy.events('request').filter((l) => l.outcome === 'client_gone');
-  assert.deepEqual(left.map((l) => l.status), [499, 499]);
+  const left = () => proxy.events('request').filter((l) => l.outcome === 'client_gone');
+  await until('the lines of both', () => left().length === 2);
+  assert.deepEqual(left().map((l) => l.status), [499, 499]);
   const patient = ask(proxy, user('turn b'));
   await waiting(proxy, 1);
   holder.release();
