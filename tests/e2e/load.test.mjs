@@ -399,5 +399,7 @@ test(`${rounds * each} clients that leave at any frame: every turn is interrupte
     `${asked('turn/start')} turns, ${asked('turn/interrupt')} interrupted; proxy ${MiB(rss)} MiB before, ${MiB(after.rss)} MiB after`,
   );
   assert.deepEqual([asked('turn/start'), asked('turn/interrupt')], [all, all]);
-  assert.deepEqual(proxy.events('request').filter((l) => l.method === 'POST').map((l) => l.outcome), Array(all).fill('client_gone'));
+  const ended = () => proxy.events('request').filter((l) => l.method === 'POST').map((l) => l.outcome);
+  await until('a line for each', () => ended().length === all);
+  assert.deepEqual(ended(), Array(all).fill('client_gone'));
 });
