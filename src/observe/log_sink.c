@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define REPORT_MAX 256 /* bytes of the line about dropped ones */
-#define GATHER_MS 5    /* that a line may wait for others: each write costs as much as many lines */
+#define GATHER_MS 5    /* between two writes: each costs as much as many lines */
 
 /* All but fd, ring and cap is guarded by the mutex. The bytes from tail to head belong to the writer: it reads them without
  * holding the mutex, and nobody writes there before it has moved the tail. */
@@ -29,10 +29,11 @@ struct log_sink {
     pthread_cond_t done; /* for log_sink_close: the writer has ended */
     uint64_t head;       /* counts bytes for ever; the place in the ring is modulo cap */
     uint64_t tail;
-    uint64_t dropped;    /* lines, in all */
-    uint64_t unreported; /* of these, those that no line has told of */
-    bool idle;           /* the writer waits for the first line */
-    bool gathers;        /* it waits for as many as one write takes */
+    uint64_t dropped;           /* lines, in all */
+    uint64_t unreported;        /* of these, those that no line has told of */
+    bool idle;                  /* the writer waits for the first line */
+    bool gathers;               /* it waits for as many as one write takes, or for `next_write` */
+    struct timespec next_write; /* the writer's */
     bool closing;
     bool abandoned; /* nobody waits any more: the writer frees the sink */
     bool finished;
@@ -176,10 +177,9 @@ static void wait_for_lines(struct log_sink *s)
         pthread_cond_wait(&s->wake, &s->mutex);
     }
     s->idle = false;
-    const struct timespec until = time_after(GATHER_MS);
     s->gathers = true;
     while (used(s) < PIPE_BUF && !s->closing &&
-           pthread_cond_timedwait(&s->wake, &s->mutex, &until) == 0)
+           pthread_cond_timedwait(&s->wake, &s->mutex, &s->next_write) == 0)
         ;
     s->gathers = false;
 }
@@ -213,6 +213,7 @@ static void *write_out(void *arg)
             torn = written != 0 && *at(s, from + written - 1) != '\n';
         }
         uint64_t lost = lines_in(s, from + written, from + len);
+        s->next_write = time_after(GATHER_MS);
         pthread_mutex_lock(&s->mutex);
         s->tail += len;
         drop(s, lost);
