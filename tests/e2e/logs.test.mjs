@@ -1,3 +1,4 @@
+// sanitizers-are-enough: the shape of a line does not depend on the build.
 // The log: every line has its shape, every event is written down, and nobody ever waits for who reads it.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

@@ -1,3 +1,4 @@
+// sanitizers-are-enough: what a setting means does not depend on the build.
 // Settings and the command line: what can be wrong is said in words, before anything is served.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
