@@ -1,3 +1,4 @@
+// sanitizers-are-enough: what a client makes of an answer does not depend on the build.
 // Client packages from npm, unchanged, in the ways that their own documentation shows: what they get from the real worker.
 import assert from 'node:assert/strict';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';

@@ -1,3 +1,4 @@
+// sanitizers-are-enough: the answers do not depend on the build.
 // What is wrong with a request is said in the envelope of OpenAI, is never echoed, and hurts nobody else.
 import assert from 'node:assert/strict';
 import { after } from 'node:test';

@@ -136,7 +136,7 @@ async function survivesKills(t, proxy, { text, messages }, { each, kills, every_
   for (const { probe } of [streamed, collected]) only(probe.outcomes, 'done');
 }
 
-const chaos = SANITIZED ? { each: 8, kills: 5, every_ms: 1000 } : { each: 32, kills: 29, every_ms: 2000 };
+const chaos = SANITIZED ? { each: 8, kills: 5, every_ms: 1000 } : { each: 32, kills: 14, every_ms: 2000 };
 const often = `${2 * chaos.each} clients and a worker killed every ${chaos.every_ms / 1000} s`;
 
 test(`${often}: who has got nothing gets an answer, who has got something gets an error frame`, async (t) => {

@@ -1,3 +1,4 @@
+// release-only: the memory of a sanitized program is not that of what ships.
 // 200 turns later, worker and proxy hold no more than after the first ones.
 import assert from 'node:assert/strict';
 import { pool, SANITIZED, test, until } from './lib/kit.mjs';
