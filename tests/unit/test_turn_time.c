@@ -256,6 +256,12 @@ static void on_tick(struct deadline *d)
         tick_on(t);
 }
 
+static bool has_ticked(const void *ctx)
+{
+    const struct ticker *t = ctx;
+    return t->left == 0;
+}
+
 static void test_each_sign_begins_the_silence_anew(void **state)
 {
     (void)state;
@@ -352,8 +358,7 @@ static void test_a_resumed_model_has_its_time_to_begin_again(void **state)
     assert_int_equal(o.outcome, TURN_CALLS);
     struct ticker ticker = { .bench = &b, .method = "turn/diff/updated", .left = TICKS };
     tick_on(&ticker);
-    while (ticker.left != 0)
-        uv_run(&b.loop.uv, UV_RUN_ONCE);
+    loop_until(&b.loop, has_ticked, &ticker);
     struct turn *turn = turns_find(b.turns, digest);
     assert_non_null(turn);
     struct turn_result result = { "c1", json_array() };
