@@ -1,7 +1,7 @@
 // release-only: the memory of a sanitized program is not that of what ships.
 // 200 turns later, worker and proxy hold no more than after the first ones.
 import assert from 'node:assert/strict';
-import { pool, SANITIZED, test, until } from './lib/kit.mjs';
+import { pool, test, until } from './lib/kit.mjs';
 import { descriptors, Proxy, rssKiB, threads } from './lib/proxy.mjs';
 import { FakeWorker, MODEL, ModelStub, steps, user } from './lib/workers.mjs';
 
@@ -42,7 +42,7 @@ test('200 turns on the real worker leave its memory flat, and that of the proxy'
   const [first, last] = [held[0], held.at(-1)];
   assert.equal(proxy.workerPid, workerPid, 'the worker was replaced');
   assert.ok(last.worker < first.worker * GROWTH, `the worker grew to ${last.worker} KiB`);
-  if (!SANITIZED) assert.ok(last.proxy < first.proxy * GROWTH, `the proxy grew to ${last.proxy} KiB`);
+  assert.ok(last.proxy < first.proxy * GROWTH, `the proxy grew to ${last.proxy} KiB`);
   // The package keeps its connections open for a while.
   await until('the descriptors of the start', () => descriptors(proxy.pid) <= start);
 }, 180_000);
@@ -60,5 +60,5 @@ test('3,000 turns on the fake worker leave the memory of the proxy flat', async 
   }
   t.diagnostic(`proxy, after each 750 turns: ${held.map(MiB).join(', ')} MiB`);
   // A sanitizer keeps what was freed for a while.
-  if (!SANITIZED) assert.ok(held[3] - held[0] < 1500, `the proxy grew by ${held[3] - held[0]} KiB`);
+  assert.ok(held[3] - held[0] < 1500, `the proxy grew by ${held[3] - held[0]} KiB`);
 }, 180_000);
