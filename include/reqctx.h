@@ -57,6 +57,12 @@ void reqctx_note_error(struct reqctx *rc, const struct api_error *error);
 /* Notes the error and answers with it: ends the request, as reply.h says. */
 void reqctx_refuse(struct st_h2o_req_t *req, const struct api_error *error);
 
+/* Whether the route is one of the API. */
+bool reqctx_is_of_api(const struct reqctx *rc);
+
+/* Whether it came with a valid key of a client. */
+bool reqctx_has_key(const struct reqctx *rc);
+
 /* Milliseconds since the request was complete. */
 int64_t reqctx_elapsed_ms(const struct reqctx *rc);
 

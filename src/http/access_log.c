@@ -32,12 +32,18 @@ static const char *method_name(h2o_iovec_t method)
     return "other";
 }
 
+/* Probes and what people look at are none of the traffic. */
+static bool is_a_look(const struct access *a)
+{
+    return a->route[0] == '/' && a->route[1] != 'v';
+}
+
 /* Probes that succeed come several times a second and say nothing. */
 static enum log_level level_of(const struct access *a)
 {
     if (a->status >= 500)
         return LOG_WARN;
-    if (a->rc != NULL && a->route[0] == '/' && a->route[1] != 'v' && a->status < 400)
+    if (a->rc != NULL && is_a_look(a) && a->status < 400)
         return LOG_DEBUG;
     return LOG_INFO;
 }
@@ -70,11 +76,11 @@ static void log_request(const struct access *a, bool maintenance)
            LOG_BOOL_IF("maintenance_mode", maintenance, true));
 }
 
-/* Probes and what people look at are none of the traffic. A refusal without a code (401) has at least its kind. */
+/* A refusal without a code (401) has at least its kind. */
 static void tally(const struct access *a)
 {
     const char *code = a->error_code;
-    if (a->route[0] == '/' && a->route[1] != 'v')
+    if (is_a_look(a))
         return;
     if (code == NULL && a->status >= 400)
         code = a->status < 500 ? "4xx" : "5xx";

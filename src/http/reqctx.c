@@ -6,6 +6,7 @@
 
 #include <h2o.h>
 #include <stdio.h>
+#include <string.h>
 #include <uv.h>
 
 /* h2o_req_t has no slot for users, but a list of prefilters of any size: the context is one. */
@@ -57,6 +58,16 @@ void reqctx_refuse(h2o_req_t *req, const struct api_error *error)
 {
     reqctx_note_error(reqctx_of(req), error);
     reply_error(req, error);
+}
+
+bool reqctx_is_of_api(const struct reqctx *rc)
+{
+    return strncmp(rc->route, "/v1/", 4) == 0;
+}
+
+bool reqctx_has_key(const struct reqctx *rc)
+{
+    return rc->key_name[0] != '\0';
 }
 
 int64_t reqctx_elapsed_ms(const struct reqctx *rc)

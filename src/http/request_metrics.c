@@ -14,17 +14,12 @@ static const char *family_of(int status)
     return status >= 100 && status <= 599 ? names[status / 100 - 1] : "other";
 }
 
-static bool is_ours(const char *route)
-{
-    return strncmp(route, "/v1/", 4) == 0;
-}
-
 /* Who has no key must not fill the table of series for those who have. */
 typedef void (*count_fn)(enum metric m, double value, const char *const *labels, size_t count);
 
 static bool is_guest(const struct access *a)
 {
-    return a->rc == NULL || a->rc->key_name[0] == '\0';
+    return a->rc == NULL || !reqctx_has_key(a->rc);
 }
 
 /* Before it was admitted we refused it; after that the upstream did. */
@@ -37,7 +32,8 @@ static void note_error(const struct access *a, const char *code)
     if (a->rc != NULL && a->rc->admitted) {
         if (quota)
             metric_count(M_QUOTA_REJECTIONS, 1, code);
-    } else if ((a->status == 429 || a->status == 503) && (a->rc == NULL || is_ours(a->route))) {
+    } else if ((a->status == 429 || a->status == 503) &&
+               (a->rc == NULL || reqctx_is_of_api(a->rc))) {
         metric_count(M_ADMISSION_REFUSED, 1, code);
     }
 }
@@ -78,7 +74,7 @@ void request_metrics_note(const struct access *a)
     count(M_HTTP_REQUESTS, 1, METRIC_LABELS(a->route, method_of(a), family, model_of(a)));
     if (is_error(a))
         note_error(a, a->error_code != NULL ? a->error_code : METRIC_OTHER);
-    if (a->rc == NULL || !is_ours(a->route))
+    if (a->rc == NULL || !reqctx_is_of_api(a->rc))
         return;
     if (a->rc->admitted)
         metric_observe(M_PROXY_OVERHEAD, (double)a->rc->busy_ns / 1e3, a->route);

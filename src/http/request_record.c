@@ -8,18 +8,11 @@
 #include "usage_account.h"
 
 #include <h2o.h>
-#include <string.h>
 
 /* A request of the API, and not only a browser's question whether it may send one. */
 static bool is_of_api(const struct reqctx *rc, h2o_req_t *req)
 {
-    return rc != NULL && strncmp(rc->route, "/v1/", 4) == 0 && !cors_is_preflight(req);
-}
-
-/* Not without a key: anybody could fill the room of those that cost something. */
-static bool is_kept(const struct reqctx *rc)
-{
-    return rc->key_name[0] != '\0';
+    return rc != NULL && reqctx_is_of_api(rc) && !cors_is_preflight(req);
 }
 
 static int64_t ttfb_ms(const struct reqctx *rc)
@@ -49,6 +42,7 @@ void request_record(struct observatory *observatory, h2o_req_t *req)
         .prompt = rc->prompt,
     };
     usage_account(observatory->prices, rc->model, &i.tokens, &i.cost_usd);
-    if (observatory->interactions != NULL && is_kept(rc))
+    /* Not without a key: anybody could fill the room of those that cost something. */
+    if (observatory->interactions != NULL && reqctx_has_key(rc))
         interactions_add(observatory->interactions, &i);
 }

@@ -31,7 +31,7 @@ void request_trace_begin(struct reqctx *rc, h2o_req_t *req, const struct trace_s
 static bool has_failed(const struct reqctx *rc, int status)
 {
     static const char *const bad_ends[] = { "error", "client_gone", "write_stall", "slow_client" };
-    if (rc->key_name[0] == '\0')
+    if (!reqctx_has_key(rc))
         return false;
     if (status >= 400)
         return true;
