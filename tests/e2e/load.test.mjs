@@ -8,18 +8,12 @@ import { Bench, counts, sum } from './lib/bench.mjs';
 import { bin, folder, pool, random, SANITIZED, test, until } from './lib/kit.mjs';
 import { bareEnvironment } from './lib/program.mjs';
 import { descriptors, Proxy, rssKiB } from './lib/proxy.mjs';
-import { fake, FakeWorker, MODEL, ModelStub, steps } from './lib/workers.mjs';
+import { fake, FakeWorker, MODEL, ModelStub, steps, unwritten } from './lib/workers.mjs';
 
 const FOREVER = 1_000_000; // requests: until the test ends the run
 const MiB = (kib) => (kib / 1024).toFixed(1);
 const ms = (value) => `${value.toFixed(1)} ms`;
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-
-// A fake worker that keeps no journal: that would be the largest part of its work.
-function unwritten(extra = {}) {
-  const { FAKE_WORKER_JOURNAL, ...settings } = new FakeWorker().settings(extra);
-  return settings;
-}
 
 // `count` words of 20 bytes, one each `gap_ms`.
 function speech(count, gap_ms) {

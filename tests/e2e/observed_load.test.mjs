@@ -7,18 +7,12 @@ import { Bench, counts } from './lib/bench.mjs';
 import { test } from './lib/kit.mjs';
 import { scrape } from './lib/prometheus.mjs';
 import { Proxy } from './lib/proxy.mjs';
-import { fake, FakeWorker } from './lib/workers.mjs';
+import { fake, unwritten } from './lib/workers.mjs';
 
 const REQUESTS = 10_000;
 const FILES_MAX = 100;
 const TTL_MS = 1500;
 const LATE_MS = 1000; // after the TTL, at the most
-
-// A fake worker that keeps no journal: that would be the largest part of its work.
-function unwritten(extra) {
-  const { FAKE_WORKER_JOURNAL, ...settings } = new FakeWorker().settings(extra);
-  return settings;
-}
 
 // 20261122T065226.634Z-req_... -> ms
 const timeOf = (name) => Date.parse(name.replace(/^(....)(..)(..)T(..)(..)(.*Z)-.*/, '$1-$2-$3T$4:$5:$6'));

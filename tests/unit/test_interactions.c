@@ -6,6 +6,7 @@
 #include "json.h"
 #include "loop.h"
 #include "log.h"
+#include "settle.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -40,31 +41,11 @@ static void begin(struct bench *b, int64_t days, int64_t bytes)
     b->all = interactions_new(&options);
 }
 
-struct marker {
-    struct disk_job super;
-    bool *done; /* borrowed */
-};
-
-static void on_run(struct disk_job *job)
-{
-    (void)job;
-}
-
-static void on_marker(struct disk_job *job)
-{
-    *((struct marker *)(void *)job)->done = true;
-    free(job);
-}
-
-/* What was submitted is done, for jobs are done in order. */
+/* What was submitted is done. */
 static void settle(struct bench *b)
 {
-    bool done = false;
-    struct marker *marker = calloc(1, sizeof(*marker));
-    *marker = (struct marker){ .super = { .run = on_run, .done = on_marker }, .done = &done };
     loop_turn(&b->loop);
-    assert_true(disk_submit(b->disk, &marker->super));
-    loop_until_true(&b->loop, &done);
+    settle_disk(&b->loop, b->disk);
 }
 
 static void settle_and_flush(struct bench *b)
@@ -561,7 +542,7 @@ static void on_done(struct disk_job *job)
 static void fill_disk(struct bench *b)
 {
     struct disk_job *hog = calloc(1, sizeof(*hog));
-    *hog = (struct disk_job){ .run = on_run, .done = on_done, .bytes = DISK_BYTES_MAX };
+    *hog = (struct disk_job){ .run = settle_on_run, .done = on_done, .bytes = DISK_BYTES_MAX };
     assert_true(disk_submit(b->disk, hog));
 }
 

@@ -6,6 +6,7 @@
 #include "folder.h"
 #include "loop.h"
 #include "metrics.h"
+#include "settle.h"
 
 #include <pthread.h>
 
@@ -37,27 +38,9 @@ static int setup(void **state)
     return 0;
 }
 
-struct marker {
-    struct disk_job super;
-    bool done;
-};
-
-static void on_marker_run(struct disk_job *job)
-{
-    (void)job;
-}
-
-static void on_marker_done(struct disk_job *job)
-{
-    ((struct marker *)(void *)job)->done = true;
-}
-
-/* Jobs are done in order: what was submitted before the marker is done with it. */
 static void settle(struct bench *b)
 {
-    struct marker marker = { .super = { .run = on_marker_run, .done = on_marker_done } };
-    assert_true(disk_submit(b->disk, &marker.super));
-    loop_until_true(&b->loop, &marker.done);
+    settle_disk(&b->loop, b->disk);
 }
 
 static bool is_written(const struct bench *b)

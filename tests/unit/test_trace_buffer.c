@@ -9,6 +9,7 @@
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
+#include "settle.h"
 #include "trace_index.h"
 #include "trace_seal.h"
 #include "unit.h"
@@ -69,28 +70,11 @@ static int setup(void **state)
     return 0;
 }
 
-struct marker {
-    struct disk_job super;
-    bool done;
-};
-
-static void on_marker_run(struct disk_job *job)
-{
-    (void)job;
-}
-
-static void on_marker_done(struct disk_job *job)
-{
-    ((struct marker *)(void *)job)->done = true;
-}
-
-/* All that is due now has been done: jobs come in their order. */
+/* All that is due now has been done. */
 static void settle(struct world *w)
 {
-    struct marker m = { .super = { .run = on_marker_run, .done = on_marker_done } };
     loop_turn(&w->loop);
-    assert_true(disk_submit(w->disk, &m.super));
-    loop_until_true(&w->loop, &m.done);
+    settle_disk(&w->loop, w->disk);
 }
 
 static void close_buffer(struct world *w)
@@ -495,8 +479,8 @@ static void test_a_trace_that_is_too_big_is_counted(void **state)
 static void test_a_disk_with_too_much_to_do_costs_traces(void **state)
 {
     struct world *w = *state;
-    struct marker m = {
-        .super = { .run = on_marker_run, .done = on_marker_done, .bytes = DISK_BYTES_MAX }
+    struct settle_marker m = {
+        .super = { .run = settle_on_run, .done = settle_on_done, .bytes = DISK_BYTES_MAX }
     };
     configure(w, "all", DAY_MS, 3);
     assert_true(disk_submit(w->disk, &m.super));

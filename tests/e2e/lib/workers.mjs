@@ -125,3 +125,9 @@ export class FakeWorker {
     return until(`in the fake worker's journal: ${what}`, () => this.journal.find(match));
   }
 }
+
+// Settings of a proxy whose fake worker keeps no journal: that would be the largest part of its work.
+export function unwritten(extra = {}) {
+  const { FAKE_WORKER_JOURNAL, ...settings } = new FakeWorker().settings(extra);
+  return settings;
+}
