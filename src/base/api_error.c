@@ -2,27 +2,11 @@
 #include "api_error.h"
 
 #include "json.h"
+#include "utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Length of the longest start of `text` that is at most `len` bytes and cuts no character. */
-static size_t whole_characters(const char *text, size_t len)
-{
-    while (len != 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
-        len--;
-    return len;
-}
-
-static void copy_cut(char *ret, size_t size, const char *text)
-{
-    size_t len = strlen(text);
-    if (len >= size)
-        len = whole_characters(text, size - 1);
-    memcpy(ret, text, len);
-    ret[len] = '\0';
-}
 
 void api_error_set(struct api_error *ret, int status, const char *type, const char *code,
                    const char *param, const char *format, ...)
@@ -33,8 +17,8 @@ void api_error_set(struct api_error *ret, int status, const char *type, const ch
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
     *ret = (struct api_error){ .status = status, .type = type, .code = code };
-    copy_cut(ret->param, sizeof(ret->param), param != NULL ? param : "");
-    copy_cut(ret->message, sizeof(ret->message), message);
+    utf8_copy(ret->param, sizeof(ret->param), param != NULL ? param : "");
+    utf8_copy(ret->message, sizeof(ret->message), message);
 }
 
 void api_error_place(char ret[API_ERROR_PARAM_MAX], const char *format, ...)

@@ -1,38 +1,31 @@
 /* Text for terminals. */
 #include "terminal.h"
 
-#include <stdbool.h>
+#include "utf8.h"
 
-/* Reads one character of valid UTF-8 and says how many bytes it has; a byte that begins none is one by itself. */
-static size_t read_character(const unsigned char *text, size_t len, unsigned *ret)
+static bool is_obeyed(unsigned c)
 {
-    size_t size = text[0] < 0xc0 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
-    if (size > len)
-        size = 1;
-    *ret = size == 1 ? text[0] : text[0] & (0x7fU >> size);
-    for (size_t i = 1; i < size; i++)
-        *ret = (*ret << 6) | (text[i] & 0x3fU);
-    return size;
+    if (c < 0x20 || (c >= 0x7f && c < 0xa0))
+        return true;
+    return c == 0x61c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069);
 }
 
-static bool is_obeyed(unsigned c, size_t size)
+/* The next character, or a byte that begins none and is one by itself: spelled if a terminal would obey it, or cannot show it. */
+static size_t put_next(struct buf *out, const char *at, const char *end, bool lines)
 {
-    if (c < 0x20 || c == 0x7f || (size == 1 && c >= 0x80)) /* the last: no UTF-8, perhaps C1 */
-        return true;
-    return (c >= 0x80 && c < 0xa0) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069);
+    unsigned c = (unsigned char)*at;
+    size_t size = utf8_read(at, end, &c);
+    if (size == 0 || (is_obeyed(c) && !(lines && (c == '\n' || c == '\t'))))
+        buf_printf(out, "\\u%04x", c);
+    else
+        buf_append(out, at, size);
+    return size != 0 ? size : 1;
 }
 
 void terminal_put(struct buf *out, const char *text, size_t len, bool lines)
 {
-    while (len != 0) {
-        unsigned c = 0;
-        size_t size = read_character((const unsigned char *)text, len, &c);
-        if (is_obeyed(c, size) && !(lines && (c == '\n' || c == '\t')))
-            buf_printf(out, "\\u%04x", c);
-        else
-            buf_append(out, text, size);
-        text += size;
-        len -= size;
-    }
+    const char *end = text + len;
+    while (text < end)
+        text += put_next(out, text, end, lines);
 }

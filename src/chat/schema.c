@@ -1,6 +1,8 @@
 /* The schema of an answer: whether strict mode takes it, and how one is made that it takes. */
 #include "schema.h"
 
+#include "utf8.h"
+
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -69,8 +71,8 @@ static const char *shown(char ret[NAME_SHOWN_MAX + 4], const char *text)
 {
     size_t len = strnlen(text, NAME_SHOWN_MAX + 1);
     bool cut = len > NAME_SHOWN_MAX;
-    for (len -= cut; cut && len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80; len--)
-        ;
+    if (cut)
+        len = utf8_cut(text, NAME_SHOWN_MAX);
     memcpy(ret, text, len);
     memcpy(ret + len, cut ? "..." : "", cut ? 4 : 1);
     for (unsigned char *at = (unsigned char *)ret; *at != '\0'; at++) {

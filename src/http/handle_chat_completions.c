@@ -15,6 +15,7 @@
 #include "reqctx.h"
 #include "routes.h"
 #include "trace.h"
+#include "utf8.h"
 #include "worker.h"
 
 #include <h2o.h>
@@ -185,7 +186,7 @@ static void run(struct routes *routes, h2o_req_t *req, struct reqctx *rc,
     id_make(id, "chatcmpl-");
     make_fingerprint(routes, fingerprint);
     plan_make(&plan, request, plan_options);
-    snprintf(rc->model, sizeof(rc->model), "%s", plan_options->model);
+    utf8_copy(rc->model, sizeof(rc->model), plan_options->model);
     add_names(req, "x-codex-api-ignored", &request->ignored);
     add_names(req, "x-codex-api-emulated", &request->emulated);
     const struct chat_options options = {

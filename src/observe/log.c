@@ -5,6 +5,8 @@
 #include "clock.h"
 #include "json.h"
 #include "log_sink.h"
+#include "terminal.h"
+#include "utf8.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -110,10 +112,23 @@ bool log_is_logged(enum log_level level, const char *component)
 
 /* ---- lines ---- */
 
+/* A name of a file or of a variable, which a complaint quotes, may be of any bytes: those that are no text are spelled. */
+static void put_any(struct buf *line, const char *text, size_t len)
+{
+    struct buf spelled = BUF_INIT;
+    terminal_put(&spelled, text, len, true);
+    json_quote(line, spelled.data, spelled.len);
+    buf_free(&spelled);
+}
+
 static void put_text(struct buf *line, const char *name, const char *text)
 {
+    size_t len = strlen(text);
     buf_printf(line, ",\"%s\":", name);
-    json_quote(line, text, strlen(text));
+    if (utf8_valid(text, len))
+        json_quote(line, text, len);
+    else
+        put_any(line, text, len);
 }
 
 static void put_field(struct buf *line, const struct log_field *f)

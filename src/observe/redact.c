@@ -5,44 +5,29 @@
 #include "secret_name.h"
 #include "secret_number.h"
 #include "secret_shape.h"
+#include "utf8.h"
 
 #include <string.h>
 
 /* ---- what is left must be fit to be shown ---- */
 
-/* Bytes of the UTF-8 character at `at`, or 0 when it is none, or a control character. */
-static size_t shown_len(const unsigned char *at, const unsigned char *end)
+/* Bytes of the character at `at`, or 0 when it is none, or a control character. */
+static size_t shown_len(const char *at, const char *end)
 {
-    static const unsigned least[] = { 0, 0, 0xa0, 0x800, 0x10000 }; /* from 0x80: C1 controls */
-    unsigned char c = *at;
-    if (c < 0x80)
-        return (c >= ' ' && c != 0x7f) || c == '\n' || c == '\t' ? 1 : 0;
-    size_t len = c >= 0xf0 && c < 0xf8   ? 4
-                 : c >= 0xe0 && c < 0xf0 ? 3
-                 : c >= 0xc0 && c < 0xe0 ? 2
-                                         : 0;
-    if (len == 0 || (size_t)(end - at) < len)
-        return 0;
-    unsigned code = c & (0x7fU >> len);
-    for (size_t i = 1; i < len; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (at[i] & 0x3fU);
-    }
-    bool surrogate = code >= 0xd800 && code < 0xe000;
-    return code >= least[len] && code <= 0x10ffff && !surrogate ? len : 0;
+    unsigned code = 0;
+    size_t len = utf8_read(at, end, &code);
+    bool control = (code < ' ' && code != '\n' && code != '\t') || (code >= 0x7f && code < 0xa0);
+    return control ? 0 : len;
 }
 
 /* No longer than what it is made of. */
-static void put_shown(struct buf *out, const char *from, const char *to)
+static void put_shown(struct buf *out, const char *at, const char *end)
 {
-    const unsigned char *at = (const unsigned char *)from;
-    const unsigned char *end = (const unsigned char *)to;
     if (at >= end)
         return;
     char *put = buf_reserve(out, (size_t)(end - at));
     while (at < end) {
-        const unsigned char *good = at;
+        const char *good = at;
         size_t len = 0;
         while (good < end && (len = *good >= ' ' && *good < 0x7f ? 1 : shown_len(good, end)) != 0)
             good += len;
@@ -230,11 +215,8 @@ void redact_skip(struct redact *r, const char *line, size_t len)
 
 void redact_cut(struct buf *text, size_t max)
 {
-    if (text->len <= max)
-        return;
-    text->len = max;
-    while (text->len != 0 && ((unsigned char)text->data[text->len] & 0xc0) == 0x80)
-        text->len--;
+    if (text->len > max)
+        text->len = utf8_cut(text->data, max);
 }
 
 void redact_cut_chars(struct buf *text, size_t max)

@@ -238,8 +238,13 @@ test('a line says what a request was, used and cost: answers, calls, refusals, e
 
 const SECRET = 'sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z';
 
-test('the start of a prompt is there when it is asked for, scrubbed before it is cut', async (t) => {
-  const settings = new FakeWorker('', { text: 'x' }).settings({ INTERACTION_PROMPT_CHARS: '40', PROXY_ADMIN_KEY: ADMIN });
+test('prompts and names are cut between characters; a prompt is there when it is asked for, scrubbed before it is cut', async (t) => {
+  const longName = 'é'.repeat(40);
+  const settings = new FakeWorker('', { text: 'x' }).settings({
+    CODEX_MODEL: `${MODEL},${longName}`,
+    INTERACTION_PROMPT_CHARS: '40',
+    PROXY_ADMIN_KEY: ADMIN,
+  });
   const proxy = await Proxy.start(t, settings);
   const promptOf = async (messages) => (await lineOf(proxy, (await ask(proxy, messages)).headers)).prompt;
   assert.equal(await promptOf(user('héllo "there"\n\u0001🙂')), 'héllo "there"\n?🙂');
@@ -258,6 +263,10 @@ test('the start of a prompt is there when it is asked for, scrubbed before it is
   assert.ok(prompts[0].startsWith('[redacted] word'));
   const { headers } = await ask(proxy, user('who'), { model: 'none-such' });
   assert.equal((await lineOf(proxy, headers)).prompt, 'who');
+  const long = (await ask(proxy, user('x'), { model: longName })).headers;
+  assert.equal((await lineOf(proxy, long)).model, 'é'.repeat(31));
+  const page = (await proxy.fetch('/metrics', { key: null })).text;
+  assert.ok(page.includes(`model="${'é'.repeat(31)}"`) && !page.includes('\ufffd'), 'all of it is UTF-8');
   assert.equal((await lineOf(proxy, (await proxy.fetch('/v1/models')).headers)).prompt, undefined);
   assert.ok(!readFileSync(join(proxy.home, 'interactions', `${today()}.jsonl`), 'utf8').includes(SECRET));
 });

@@ -122,6 +122,21 @@ static void test_a_line_is_one_json_object_with_its_fields_in_order(void **state
     json_decref(line);
 }
 
+static void say_what_is_no_utf8(void)
+{
+    log_error("app", "setting_complaint", LOG_ID("text", "/gr\xc3\xbc\xc3\x9f/\xff\xfe\x1b: gone"));
+}
+
+static void test_a_line_is_json_whatever_bytes_a_name_has(void **state)
+{
+    (void)state;
+    struct buf text = stdout_of(say_what_is_no_utf8);
+    json_t *line = only_line(&text);
+    assert_string_equal(json_str_at(line, "text"),
+                        "/gr\xc3\xbc\xc3\x9f/\\u00ff\\u00fe\\u001b: gone");
+    json_decref(line);
+}
+
 static void say_at_every_level(void)
 {
     static const char *const components[] = { "app", "http", "chat", "worker", "observe" };
@@ -465,6 +480,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_line_is_one_json_object_with_its_fields_in_order),
+        cmocka_unit_test(test_a_line_is_json_whatever_bytes_a_name_has),
         cmocka_unit_test(test_a_component_may_have_a_level_of_its_own),
         cmocka_unit_test(test_wrong_levels_change_nothing),
         cmocka_unit_test(test_all_lines_come_in_order_before_while_and_after_the_thread_runs),

@@ -33,7 +33,8 @@ static void test_what_a_terminal_obeys_is_spelled(void **state)
     assert_put(LITERAL("\xc2\x9b"
                        "31m"),
                "\\u009b31m");
-    assert_put(LITERAL("\xe2\x80\xae\xe2\x81\xa6\xe2\x80\xa8"), "\\u202e\\u2066\\u2028");
+    assert_put(LITERAL("\xe2\x80\xae\xe2\x81\xa6\xe2\x80\xa8\xd8\x9c"),
+               "\\u202e\\u2066\\u2028\\u061c");
 }
 
 static void test_what_is_no_utf8_is_spelled_too(void **state)
@@ -42,6 +43,8 @@ static void test_what_is_no_utf8_is_spelled_too(void **state)
     assert_put(LITERAL("\x9b"), "\\u009b");
     assert_put(LITERAL("\xe2\x80"), "\\u00e2\\u0080");
     assert_put(LITERAL("\xc2"), "\\u00c2");
+    assert_put(LITERAL("\xf0\x1b[3"), "\\u00f0\\u001b[3"); /* begins four bytes, and hides none */
+    assert_put(LITERAL("\xc0\x9b"), "\\u00c0\\u009b");
 }
 
 static void test_every_byte_alone_is_harmless(void **state)
