@@ -40,7 +40,8 @@ int listener_port(const struct listener *l);
  * the next process. */
 void listener_stop(struct listener *l);
 
-/* Stops; the memory goes with the last close callback. Safe on NULL. */
+/* Also without a stop: then nobody is taken any more, for who would serve them is about to go. The memory goes with the last close
+ * callback. Safe on NULL. */
 void listener_free(struct listener *l);
 
 #endif

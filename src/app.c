@@ -643,6 +643,8 @@ static int run_loop(struct app *app)
     int rc = start(app);
     if (rc != 0) {
         app->stopping = true;
+        server_free(app->server); /* one of its sockets may listen already */
+        app->server = NULL;
         close_observatory(app); /* the start may have given it work */
     }
     uv_run(&app->loop, UV_RUN_DEFAULT);

@@ -289,17 +289,21 @@ static void on_socket_closed(uv_handle_t *handle)
     free_if_over(s->listener);
 }
 
-void listener_stop(struct listener *l)
+/* What the kernel has queued on the sockets of our own. */
+static void take_queued(struct listener *l)
 {
-    if (l->stopped)
-        return;
+    for (int i = 0; i < l->count; i++)
+        for (int n = 0; n < BACKLOG && !l->sockets[i].inherited && accept_next(l, &l->sockets[i]);
+             n++)
+            ;
+}
+
+static void close_sockets(struct listener *l)
+{
     l->stopped = true;
     for (int i = 0; i < l->count; i++) {
-        struct listening *s = &l->sockets[i];
-        for (int n = 0; n < BACKLOG && !s->inherited && accept_next(l, s); n++)
-            ;
         l->closing++;
-        uv_close((uv_handle_t *)&s->poll, on_socket_closed);
+        uv_close((uv_handle_t *)&l->sockets[i].poll, on_socket_closed);
     }
     report(l);
     deadline_clear(l->options.deadlines, &l->pause);
@@ -309,11 +313,21 @@ void listener_stop(struct listener *l)
     l->reserve_fd = -1;
 }
 
+void listener_stop(struct listener *l)
+{
+    if (l->stopped)
+        return;
+    l->stopped = true; /* also what is refused meanwhile arms nothing */
+    take_queued(l);
+    close_sockets(l);
+}
+
 void listener_free(struct listener *l)
 {
     if (l == NULL)
         return;
-    listener_stop(l);
+    if (!l->stopped)
+        close_sockets(l);
     l->freed = true;
     free_if_over(l);
 }
