@@ -33,17 +33,25 @@ static const char *name_of(int error)
     }
 }
 
+/* In whole seconds. Some file systems keep any time at all. */
+static int64_t age_of(const struct timespec *written)
+{
+    int64_t age_s = 0;
+    int64_t now_ms = clock_wall_ms();
+    if (__builtin_sub_overflow(now_ms / 1000, (int64_t)written->tv_sec, &age_s))
+        return written->tv_sec < 0 ? INT64_MAX : 0;
+    age_s -= now_ms % 1000 < written->tv_nsec / 1000000 && age_s > 0;
+    return age_s > 0 ? age_s : 0;
+}
+
 static void run_age(struct disk_job *super)
 {
     struct age_job *job = (struct age_job *)(void *)super;
     struct stat st;
-    if (stat(job->path, &st) != 0) {
+    if (stat(job->path, &st) == 0)
+        job->age_s = age_of(&st.st_mtim);
+    else
         job->why = name_of(errno);
-        return;
-    }
-    int64_t age_ms =
-        clock_wall_ms() - (int64_t)st.st_mtim.tv_sec * 1000 - st.st_mtim.tv_nsec / 1000000;
-    job->age_s = age_ms > 0 ? age_ms / 1000 : 0;
 }
 
 static void done_age(struct disk_job *super)
@@ -82,8 +90,10 @@ static void run_room(struct disk_job *super)
     struct statvfs fs;
     struct memory_use memory;
     job->room.disk_known = statvfs(job->path, &fs) == 0;
-    if (job->room.disk_known)
-        job->room.disk_free_bytes = (int64_t)(fs.f_bavail * fs.f_frsize);
+    /* One on a network may say that it has no bound. */
+    if (job->room.disk_known &&
+        __builtin_mul_overflow(fs.f_bavail, fs.f_frsize, &job->room.disk_free_bytes))
+        job->room.disk_free_bytes = INT64_MAX;
     job->room.memory_known = memory_use_read("", &memory);
     if (job->room.memory_known)
         job->room.memory_percent =

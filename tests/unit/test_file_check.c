@@ -6,6 +6,19 @@
 #include "memory_use.h"
 
 #include <fcntl.h>
+#include <sys/statvfs.h>
+
+static bool boundless; /* the file system, as one on a network may say of itself */
+
+/* In the place of that of the C library. */
+int statvfs(const char *restrict path, struct statvfs *restrict ret)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return -1;
+    *ret = (struct statvfs){ .f_frsize = 1U << 24, .f_bavail = boundless ? UINT64_MAX : 3 };
+    return 0;
+}
 
 struct answer {
     bool told;
@@ -62,13 +75,18 @@ static struct answer age_of(struct place *p, const char *name)
     return a;
 }
 
-static void set_age(struct place *p, const char *name, time_t age_s)
+static void set_time(struct place *p, const char *name, time_t at_s)
 {
     char *path = folder_path(&p->folder, name);
-    const struct timespec at = { .tv_sec = time(NULL) - age_s };
+    const struct timespec at = { .tv_sec = at_s };
     const struct timespec times[2] = { at, at };
     assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
     free(path);
+}
+
+static void set_age(struct place *p, const char *name, time_t age_s)
+{
+    set_time(p, name, time(NULL) - age_s);
 }
 
 static void test_the_age_of_a_file_is_told(void **state)
@@ -81,6 +99,17 @@ static void test_the_age_of_a_file_is_told(void **state)
     set_age(p, "stamp", -1000);
     assert_int_equal(age_of(p, "stamp").age_s, 0);
     assert_in_range(age_of(p, ".").age_s, 0, 60); /* a folder has one, too */
+}
+
+/* Some file systems keep any time at all. */
+static void test_a_time_beyond_all_others_is_an_age_too(void **state)
+{
+    struct place *p = *state;
+    folder_put(&p->folder, "stamp", LITERAL("x"));
+    set_time(p, "stamp", INT64_MAX);
+    assert_int_equal(age_of(p, "stamp").age_s, 0);
+    set_time(p, "stamp", INT64_MIN);
+    assert_true(age_of(p, "stamp").age_s > 0);
 }
 
 static void test_a_file_that_is_missing_has_no_age(void **state)
@@ -98,9 +127,15 @@ static void test_the_room_of_a_folder_is_told(void **state)
     assert_true(room_ask(p->disk, p->folder.path, on_room, &a));
     loop_until_true(&p->loop, &a.told);
     assert_true(a.room.disk_known);
-    assert_true(a.room.disk_free_bytes > 0);
+    assert_int_equal(a.room.disk_free_bytes, 3 << 24);
     assert_true(a.room.memory_known);
     assert_in_range(a.room.memory_percent, 0, 100);
+    a.told = false;
+    boundless = true;
+    assert_true(room_ask(p->disk, p->folder.path, on_room, &a));
+    loop_until_true(&p->loop, &a.told);
+    boundless = false;
+    assert_true(a.room.disk_free_bytes == INT64_MAX);
     a.told = false;
     assert_true(room_ask(p->disk, "/nowhere/at/all", on_room, &a));
     loop_until_true(&p->loop, &a.told);
@@ -208,6 +243,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         PLACE_TEST(test_the_age_of_a_file_is_told),
+        PLACE_TEST(test_a_time_beyond_all_others_is_an_age_too),
         PLACE_TEST(test_a_file_that_is_missing_has_no_age),
         PLACE_TEST(test_the_room_of_a_folder_is_told),
         PLACE_TEST(test_a_disk_that_takes_nothing_is_not_waited_for),
