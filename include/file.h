@@ -14,7 +14,7 @@ bool file_exists(const char *path);
 CHECK_RESULT bool file_read(const char *path, struct buf *out, size_t max_bytes);
 
 /* Writes the file anew, mode 0600, so that a reader sees all of it or the old one: a temporary file beside it,
- * fsync, rename. What root writes is given to the owner of the folder. False with errno when any step fails; the old file is then untouched. */
+ * fsync, rename, fsync of the folder. What root writes is given to the owner of the folder. False with errno when any step fails; the old file is then untouched. */
 CHECK_RESULT bool file_replace(const char *path, const char *bytes, size_t len);
 
 /* The same without fsync, for what may be lost, or be there cut off, after a power failure: it takes no time of the disk. */

@@ -46,16 +46,34 @@ static bool write_all(int fd, const char *bytes, size_t len)
     return true;
 }
 
+/* The caller frees it. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? xstrdup(".") : xstrndup(path, (size_t)(slash - path) + 1);
+}
+
 /* What root writes into somebody's folder is for that somebody, or it would lock him out. */
 static bool give_to_owner_of_folder(int fd, const char *path)
 {
     struct stat folder;
-    const char *slash = strrchr(path, '/');
-    char *name = slash == NULL ? xstrdup(".") : xstrndup(path, (size_t)(slash - path) + 1);
+    char *name = folder_of(path);
     bool ok = geteuid() != 0 || stat(name, &folder) != 0 || folder.st_uid == 0 ||
               fchown(fd, folder.st_uid, folder.st_gid) == 0;
     free(name);
     return ok;
+}
+
+/* So that the name outlives a power failure, too. Not all file systems can; the file is in its place in any case. */
+static void sync_folder(const char *path)
+{
+    char *name = folder_of(path);
+    int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(name);
+    if (fd < 0)
+        return;
+    (void)fsync(fd);
+    close(fd);
 }
 
 static bool replace(const char *path, const char *bytes, size_t len, bool sync)
@@ -74,6 +92,8 @@ static bool replace(const char *path, const char *bytes, size_t len, bool sync)
         int error = errno;
         unlink(temporary);
         errno = error;
+    } else if (sync) {
+        sync_folder(path);
     }
 out:
     free(temporary);

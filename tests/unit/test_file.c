@@ -7,6 +7,23 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static unsigned synced_files;
+static unsigned synced_folders; /* after a file */
+
+/* In the place of that of the C library. */
+int fsync(int fd)
+{
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    if (S_ISDIR(st.st_mode))
+        synced_folders += synced_files != 0;
+    else
+        synced_files++;
+    return (int)syscall(SYS_fsync, fd);
+}
 
 static size_t entries_of(const struct folder *f)
 {
@@ -54,6 +71,19 @@ static void test_what_was_written_is_read_back(void **state)
     assert_content(path, LITERAL("a\0b\n"));
     assert_true(file_replace(path, "", 0));
     assert_content(path, "", 0);
+    free(path);
+}
+
+/* What was said to be on the disk must be there after a power failure, also under its name. */
+static void test_a_name_is_synced_with_its_file(void **state)
+{
+    char *path = folder_path(*state, "x");
+    synced_files = synced_folders = 0;
+    assert_true(file_replace_unsynced(path, LITERAL("a")));
+    assert_int_equal(synced_files + synced_folders, 0);
+    assert_true(file_replace(path, LITERAL("b")));
+    assert_int_equal(synced_files, 1);
+    assert_int_equal(synced_folders, 1);
     free(path);
 }
 
@@ -198,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FOLDER_TEST(test_what_was_written_is_read_back),
+        FOLDER_TEST(test_a_name_is_synced_with_its_file),
         FOLDER_TEST(test_reading_appends),
         FOLDER_TEST(test_a_file_of_the_greatest_size_is_read_and_a_larger_one_is_not),
         FOLDER_TEST(test_what_cannot_be_read_says_why),
