@@ -28,10 +28,7 @@ char *interaction_folder(const char *home);
 /* The path of a file; the caller frees it. */
 char *interaction_path(const char *folder, const struct interaction_name *name);
 
-/* Whether it is exactly YYYY-MM-DD.jsonl or YYYY-MM-DD.N.jsonl, N without a leading zero. */
-CHECK_RESULT bool interaction_name_parse(const char *text, struct interaction_name *ret);
-
-/* The files in the folder with such names; links and folders do not count. False with errno when it cannot be read; otherwise given back
+/* The files in the folder that are named exactly YYYY-MM-DD.jsonl or YYYY-MM-DD.N.jsonl, N without a leading zero; links and folders do not count. False with errno when it cannot be read; otherwise given back
  * with interaction_names_free. */
 CHECK_RESULT bool interaction_names_list(struct interaction_names *ret, const char *folder);
 void interaction_names_free(struct interaction_names *names);

@@ -16,6 +16,9 @@ void json_setup(void);
  * a document with an integer of more than 63 bits, integers above 2^53 lose their last digits. */
 CHECK_RESULT json_t *json_parse(const char *text, size_t len, const char **why);
 
+/* Whether the text is one object, and nothing else. In any thread, unlike json_parse. */
+bool json_is_object_text(const char *text, size_t len);
+
 /* The member at a dotted path of object keys ("turn.error.message"), borrowed; NULL when any step is
  * missing. JSON null is returned as such: use the json_is_* tests or the typed getters below. */
 json_t *json_at(const json_t *value, const char *path);

@@ -27,4 +27,7 @@ void lines_free(struct lines *l);
 CHECK_RESULT enum lines_err lines_feed(struct lines *l, const char *data, size_t len, line_fn fn,
                                        void *ctx);
 
+/* How many lines end in these bytes. */
+unsigned lines_count(const char *bytes, size_t len);
+
 #endif

@@ -66,9 +66,6 @@ void log_stop(void);
 /* Lines that were lost since the start of the program. */
 uint64_t log_dropped(void);
 
-/* The level of that name, or -1. */
-int log_level_parse(const char *name);
-
 /* Writes one line. errno survives. Fields are borrowed for the call. */
 void log_write(enum log_level level, const char *component, const char *event,
                const struct log_field *fields, size_t count);

@@ -34,12 +34,10 @@ struct reqctx {
     uint64_t busy_ns; /* that we worked on it: stopwatch.h */
     /* When the head of the answer was given to h2o, monotonic; 0: there is none, or nobody to take it. */
     uint64_t first_byte_ns;
-    size_t bytes_in;        /* of the body of the request */
-    bool stream;            /* it asked for one; of a chat that could be read, as all that follow */
-    unsigned messages;      /* of the request */
-    unsigned tools_offered; /* by the client, whether the model may call them or not */
-    unsigned tool_calls;    /* that the answer holds, over all choices */
-    struct trace *trace;    /* borrowed: of request_trace.h; NULL: it is not recorded */
+    size_t bytes_in;     /* of the body of the request */
+    bool stream;         /* it asked for one; of a chat that could be read, as all that follow */
+    unsigned tool_calls; /* that the answer holds, over all choices */
+    struct trace *trace; /* borrowed: of request_trace.h; NULL: it is not recorded */
     const struct trace_sink *trace_sink; /* borrowed */
     const char *
         prompt; /* in the request's pool: the start of the last user message, scrubbed; NULL unless that is logged */

@@ -23,7 +23,4 @@ struct trace_row {
 void trace_table_begin(struct buf *out);
 void trace_table_add(struct buf *out, const struct trace_row *row);
 
-/* Appends a size in words: "812 B", "3.1 KiB". */
-void trace_put_size(struct buf *out, size_t bytes);
-
 #endif

@@ -372,7 +372,7 @@ static void apply_settings(struct app *app)
 }
 
 /* While it serves, nothing is written to stderr, whose reader may have stopped: the complaints are lines of the log. They name
- * settings and never show a value. */
+ * settings, and of values the path of a file at most. */
 static int load_again(struct config *ret)
 {
     char *complaints = NULL;

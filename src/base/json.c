@@ -50,6 +50,15 @@ json_t *json_parse(const char *text, size_t len, const char **why)
     return value;
 }
 
+bool json_is_object_text(const char *text, size_t len)
+{
+    json_error_t error;
+    json_t *value = json_loadb(text, len, 0, &error);
+    bool ok = json_is_object(value);
+    json_decref(value);
+    return ok;
+}
+
 json_t *json_at(const json_t *value, const char *path)
 {
     json_t *at = (json_t *)(uintptr_t)value;

@@ -49,3 +49,11 @@ enum lines_err lines_feed(struct lines *l, const char *data, size_t len, line_fn
     }
     return LINES_OK;
 }
+
+unsigned lines_count(const char *bytes, size_t len)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < len; i++)
+        count += bytes[i] == '\n';
+    return count;
+}

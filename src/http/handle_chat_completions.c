@@ -137,11 +137,10 @@ static void add_names(h2o_req_t *req, const char *header, struct buf *names)
 static void note_request(struct reqctx *rc, const struct chat_request *request)
 {
     rc->stream = request->stream;
-    rc->messages = (unsigned)json_array_size(request->messages);
-    rc->tools_offered = (unsigned)(json_array_size(json_object_get(request->root, "tools")) +
-                                   json_array_size(json_object_get(request->root, "functions")));
     trace_http(rc->trace, "parsed", LOG_BOOL("stream", rc->stream),
-               LOG_INT("messages", rc->messages), LOG_INT("tools", rc->tools_offered),
+               LOG_INT("messages", json_array_size(request->messages)),
+               LOG_INT("tools", json_array_size(json_object_get(request->root, "tools")) +
+                                    json_array_size(json_object_get(request->root, "functions"))),
                LOG_INT("choices", request->choices));
 }
 

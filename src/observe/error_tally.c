@@ -10,7 +10,6 @@
 
 /* Sixty slots of the time up to now; slot number n of all time is at n % SLOTS. */
 struct ring {
-    uint64_t slot_ms;
     uint64_t newest; /* number of the slot under way */
     uint32_t counts[SLOTS];
     uint64_t sum;
@@ -36,7 +35,6 @@ static struct {
 static void advance(struct ring *r, uint64_t slot_ms, uint64_t now_ms)
 {
     uint64_t now = now_ms / slot_ms;
-    r->slot_ms = slot_ms;
     if (now - r->newest >= SLOTS) { /* all is too old */
         memset(r->counts, 0, sizeof(r->counts));
         r->sum = 0;

@@ -3,6 +3,7 @@
 
 #include "file.h"
 #include "interaction_names.h"
+#include "lines.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -142,14 +143,6 @@ static bool is_torn(int fd)
            last != '\n';
 }
 
-static unsigned count_lines(const char *bytes, size_t len)
-{
-    unsigned count = 0;
-    for (size_t i = 0; i < len; i++)
-        count += bytes[i] == '\n';
-    return count;
-}
-
 /* Returns how many bytes were written. What was not is lost: to try again would be to keep lines for as long as the disk is full. */
 static size_t write_lines(struct interaction_files *files, int fd, const char *lines, size_t len,
                           int *ret_error)
@@ -178,7 +171,7 @@ static void append_piece(struct interaction_files *files, const struct interacti
         written = write_lines(files, fd, lines, len, &ret->error);
         close(fd);
     }
-    ret->lost += count_lines(lines + written, len - written);
+    ret->lost += lines_count(lines + written, len - written);
 }
 
 /* As many whole lines as `max` bytes hold, at least one. */

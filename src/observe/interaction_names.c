@@ -38,7 +38,7 @@ static bool parse_number(const char *text, size_t len, unsigned *ret)
     return true;
 }
 
-bool interaction_name_parse(const char *text, struct interaction_name *ret)
+static bool parse_name(const char *text, struct interaction_name *ret)
 {
     const size_t date = CLOCK_DATE_SIZE - 1;
     const size_t ending = strlen(ENDING);
@@ -69,8 +69,8 @@ static void take(struct interaction_names *names, DIR *dir, const char *text)
 {
     struct stat st;
     struct interaction_name name;
-    if (!interaction_name_parse(text, &name) ||
-        fstatat(dirfd(dir), text, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
+    if (!parse_name(text, &name) || fstatat(dirfd(dir), text, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISREG(st.st_mode))
         return;
     name.bytes = st.st_size;
     names->bytes += name.bytes;

@@ -29,19 +29,10 @@ struct backwards {
     int error;      /* errno of what could not be read, or 0 */
 };
 
-static bool is_object(const char *line, size_t len)
-{
-    json_error_t error;
-    json_t *value = json_loadb(line, len, 0, &error);
-    bool ok = json_is_object(value);
-    json_decref(value);
-    return ok;
-}
-
 /* False when no more lines are wanted. */
 static bool take(struct reader *r, const char *line, size_t len)
 {
-    if (len == 0 || len > INTERACTION_LINE_MAX || !is_object(line, len))
+    if (len == 0 || len > INTERACTION_LINE_MAX || !json_is_object_text(line, len))
         return true;
     r->full = r->count == r->limit || r->out->len + len > r->max_bytes;
     if (r->full)

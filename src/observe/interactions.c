@@ -5,6 +5,7 @@
 #include "deadline.h"
 #include "disk.h"
 #include "json.h"
+#include "lines.h"
 #include "log.h"
 
 #include <assert.h>
@@ -64,14 +65,6 @@ static void drop(struct interactions *all, unsigned count, const char *why, int 
     all->why = why;
     all->error = error;
     tell(all, false);
-}
-
-static unsigned count_lines(const struct buf *lines)
-{
-    unsigned count = 0;
-    for (size_t i = 0; i < lines->len; i++)
-        count += lines->data[i] == '\n';
-    return count;
 }
 
 /* ---- jobs ---- */
@@ -141,7 +134,7 @@ static void flush_or_drop(struct interactions *all)
     interactions_flush(all);
     if (all->lines.len == 0)
         return;
-    drop(all, count_lines(&all->lines), "disk_busy", 0);
+    drop(all, lines_count(all->lines.data, all->lines.len), "disk_busy", 0);
     buf_clear(&all->lines);
 }
 

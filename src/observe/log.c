@@ -45,11 +45,6 @@ static int find(const char *const *names, size_t count, const char *name, size_t
     return -1;
 }
 
-int log_level_parse(const char *name)
-{
-    return find(level_names, LEVEL_COUNT, name, strlen(name));
-}
-
 /* One "component=level"; *text moves behind it and the comma. */
 static bool parse_pair(const char **text, struct component_levels *ret)
 {

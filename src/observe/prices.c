@@ -3,6 +3,7 @@
 
 #include "file.h"
 #include "json.h"
+#include "lines.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -30,14 +31,6 @@ struct reading {
 
 /* ---- where things are, for messages: jansson does not keep it ---- */
 
-static size_t line_at(const char *text, const char *at)
-{
-    size_t line = 1;
-    for (; text < at; text++)
-        line += *text == '\n';
-    return line;
-}
-
 /* Behind the string that begins at `at`, with its quotes. */
 static const char *skip_string(const char *at, const char *end)
 {
@@ -59,7 +52,7 @@ static size_t line_of_member(const struct buf *text, size_t number)
         const char *behind = skip_string(at, end);
         size_t blank = strspn(behind, " \t\r\n");
         if (depth == 1 && behind[blank] == ':' && number-- == 0)
-            return line_at(text->data, at);
+            return 1 + lines_count(text->data, (size_t)(at - text->data));
         at = behind - 1;
     }
     return 0;

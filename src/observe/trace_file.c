@@ -55,16 +55,6 @@ static enum trace_read unseal(const struct trace_name *name, const struct trace_
     return TRACE_READ_DAMAGED;
 }
 
-/* Not with json_parse, which is for the loop alone: it keeps the last error. */
-static bool is_object(const struct buf *text)
-{
-    json_error_t error;
-    json_t *value = json_loadb(text->data, text->len, 0, &error);
-    bool ok = json_is_object(value);
-    json_decref(value);
-    return ok;
-}
-
 enum trace_read trace_file_read(const char *folder, const struct trace_name *name,
                                 const struct trace_seal_key *key, struct buf *ret)
 {
@@ -82,7 +72,7 @@ enum trace_read trace_file_read(const char *folder, const struct trace_name *nam
     int error = errno;
     if (result == TRACE_READ_OK && !name->sealed)
         buf_append(ret, bytes.data, bytes.len);
-    if (result == TRACE_READ_OK && !is_object(ret))
+    if (result == TRACE_READ_OK && !json_is_object_text(ret->data, ret->len))
         result = TRACE_READ_DAMAGED;
     buf_free(&bytes);
     free(path);

@@ -65,7 +65,8 @@ static void put_value(struct buf *out, const json_t *value)
     buf_free(&text);
 }
 
-void trace_put_size(struct buf *out, size_t bytes)
+/* In words: "812 B", "3.1 KiB". */
+static void put_size(struct buf *out, size_t bytes)
 {
     if (bytes < 1024)
         buf_printf(out, "%zu B", bytes);
@@ -122,7 +123,7 @@ void trace_table_add(struct buf *out, const struct trace_row *row)
     put_column(out, row->req_id, 28);
     if (row->wrong == NULL) {
         put_facts(out, row->trace);
-        trace_put_size(&size, row->bytes);
+        put_size(&size, row->bytes);
         put_column(out, buf_str(&size), 9);
         put(out, json_str_at(row->trace, "route"));
     } else {
@@ -236,7 +237,7 @@ static void put_event(struct buf *out, const json_t *event, double at_ms, double
     put_column(out, way_of(event), WAY_COLUMN);
     put_column(out, what_of(event), WHAT_COLUMN);
     if (json_is_integer(bytes) && json_integer_value(bytes) > 0)
-        trace_put_size(&size, (size_t)json_integer_value(bytes));
+        put_size(&size, (size_t)json_integer_value(bytes));
     buf_printf(out, "%*s ", SIZE_COLUMN, buf_str(&size));
     put_more(out, event);
     while (out->data[out->len - 1] == ' ')
