@@ -21,23 +21,31 @@ struct reading {
     char *home; /* owned */
     char date[CLOCK_DATE_SIZE];
     size_t limit;
-    struct buf lines; /* owned */
-    size_t count;
-    bool more;
-    int error; /* errno, or 0 */
+    struct buf body; /* owned: of the answer, which may be megabytes */
+    int error;       /* errno, or 0 */
 };
 
 static void on_find(struct disk_reply *super)
 {
     struct reading *r = (struct reading *)(void *)super;
-    if (!interaction_files_read(r->home, r->date, r->limit, LINES_MAX_BYTES, &r->lines, &r->count,
-                                &r->more))
+    struct buf lines = BUF_INIT;
+    size_t count = 0;
+    bool more = false;
+    if (interaction_files_read(r->home, r->date, r->limit, LINES_MAX_BYTES, &lines, &count,
+                               &more)) {
+        buf_printf(&r->body, "{\"date\":\"%s\",\"count\":%zu,\"more\":%s,\"interactions\":[",
+                   r->date, count, more ? "true" : "false");
+        buf_append(&r->body, lines.data, lines.len);
+        buf_puts(&r->body, "]}");
+    } else {
         r->error = errno;
+    }
+    buf_free(&lines);
 }
 
 static void on_answer(struct disk_reply *super, h2o_req_t *req)
 {
-    const struct reading *r = (struct reading *)(void *)super;
+    struct reading *r = (struct reading *)(void *)super;
     struct api_error error;
     if (r->error != 0) {
         api_error_set(&error, 500, "server_error", "interactions_unreadable", NULL,
@@ -45,19 +53,14 @@ static void on_answer(struct disk_reply *super, h2o_req_t *req)
         reqctx_refuse(req, &error);
         return;
     }
-    struct buf body = BUF_INIT;
-    buf_printf(&body, "{\"date\":\"%s\",\"count\":%zu,\"more\":%s,\"interactions\":[", r->date,
-               r->count, r->more ? "true" : "false");
-    buf_append(&body, r->lines.data, r->lines.len);
-    buf_puts(&body, "]}");
     reply_header(req, "cache-control", "no-store");
-    reply_text(req, "application/json", &body);
+    reply_text(req, "application/json", &r->body);
 }
 
 static void on_free(struct disk_reply *super)
 {
     struct reading *r = (struct reading *)(void *)super;
-    buf_free(&r->lines);
+    buf_free(&r->body);
     free(r->home);
     free(r);
 }

@@ -54,15 +54,13 @@ void reply_header(h2o_req_t *req, const char *name, const char *value)
 /* A body of known length, so that the connection lives on whatever the status. The answer to HEAD is its head alone. */
 static void send_body(h2o_req_t *req, int status, const char *type, struct buf *body)
 {
-    h2o_iovec_t copy = h2o_strdup(&req->pool, body->data, body->len);
-    buf_free(body);
+    bool head = h2o_memis(req->input.method.base, req->input.method.len, H2O_STRLIT("HEAD"));
     req->res.status = status;
     req->res.reason = reason_of(status);
-    req->res.content_length = copy.len;
+    req->res.content_length = body->len;
     reply_header(req, "content-type", type);
-    if (h2o_memis(req->input.method.base, req->input.method.len, H2O_STRLIT("HEAD")))
-        copy.len = 0;
-    h2o_send_inline(req, copy.base, copy.len);
+    h2o_send_inline(req, body->data, head ? 0 : body->len); /* copies it; may free the request */
+    buf_free(body);
 }
 
 void reply_json(h2o_req_t *req, int status, json_t *value)
