@@ -1,0 +1,65 @@
+/* What an event of a trace says beside its name. */
+#include "trace_fact.h"
+
+#include "json.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+static struct trace_fact *add(struct trace_facts *facts)
+{
+    assert(facts->count < TRACE_FACTS_MAX);
+    return &facts->list[facts->count++];
+}
+
+void trace_fact_number(struct trace_facts *facts, enum trace_fact_kind kind, const char *name,
+                       int64_t number)
+{
+    *add(facts) = (struct trace_fact){ .name = name, .kind = kind, .number = number };
+}
+
+void trace_fact_text(struct trace_facts *facts, const char *name, const char *text, size_t len)
+{
+    *add(facts) = (struct trace_fact){
+        .name = name, .kind = TRACE_FACT_TEXT, .len = (uint32_t)len, .text = text
+    };
+}
+
+static bool same(const struct trace_fact *a, const struct trace_fact *b)
+{
+    if (a->name != b->name || a->kind != b->kind || a->len != b->len)
+        return false;
+    if (a->kind == TRACE_FACT_TEXT)
+        return memcmp(a->text, b->text, a->len) == 0;
+    return a->kind != TRACE_FACT_MARK || a->number == b->number;
+}
+
+bool trace_facts_same(const struct trace_fact *a, const struct trace_fact *b, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!same(&a[i], &b[i]))
+            return false;
+    return true;
+}
+
+void trace_fact_write(struct buf *out, const struct trace_fact *fact)
+{
+    if (fact->kind == TRACE_FACT_END) {
+        buf_putc(out, '}');
+        return;
+    }
+    buf_puts(out, out->len > 0 && out->data[out->len - 1] == '{' ? "\"" : ",\"");
+    buf_puts(out, fact->name);
+    buf_puts(out, fact->kind == TRACE_FACT_SIZE ? "_bytes\":" : "\":");
+    if (fact->kind == TRACE_FACT_TEXT)
+        json_quote(out, fact->text, fact->len);
+    else if (fact->kind == TRACE_FACT_MARK)
+        buf_printf(out, "\"call_%016" PRIx64 "\"", (uint64_t)fact->number);
+    else if (fact->kind == TRACE_FACT_BOOL)
+        buf_puts(out, fact->number != 0 ? "true" : "false");
+    else if (fact->kind == TRACE_FACT_BEGIN)
+        buf_putc(out, '{');
+    else
+        buf_put_int(out, fact->number);
+}
