@@ -32,16 +32,26 @@ struct trace_fact {
     };
 };
 
-/* Facts that are being gathered. Only `count` and `withheld` must be set to 0 before. */
+/* Facts that are being gathered: of the rest of it than `list` trace_facts_begin has taken care. */
 struct trace_facts {
     size_t count;
     uint64_t withheld; /* bytes of strings that have no name of their own */
+    const struct trace_fact
+        *known; /* borrowed: those of an event before, which are shown already */
+    size_t known_count;
     struct trace_fact list[TRACE_FACTS_MAX];
 };
+
+/* `known` may be NULL. */
+void trace_facts_begin(struct trace_facts *facts, const struct trace_fact *known, size_t count);
 
 void trace_fact_number(struct trace_facts *facts, enum trace_fact_kind kind, const char *name,
                        int64_t number);
 void trace_fact_text(struct trace_facts *facts, const char *name, const char *text, size_t len);
+
+/* Whether the event before had this text at the same place: then it need not be looked at again. */
+bool trace_fact_is_known(const struct trace_facts *facts, const char *name, const char *text,
+                         size_t len);
 
 /* Whether both tell of the same: the same facts in the same order, with the same texts and marks. Numbers may differ. */
 bool trace_facts_same(const struct trace_fact *a, const struct trace_fact *b, size_t count);

@@ -201,9 +201,9 @@ void trace_note(struct trace *trace, enum trace_type type, const char *event, bo
                 const struct log_field *fields, size_t count)
 {
     struct trace_facts facts;
-    facts.count = facts.withheld = 0;
     if (trace == NULL || trace->record == NULL)
         return;
+    trace_facts_begin(&facts, NULL, 0);
     for (size_t i = 0; i < count; i++)
         put_field(&facts, &fields[i]);
     put(trace, type, event, repeats, 0, &facts);
@@ -221,13 +221,24 @@ static void describe_answer(struct trace_facts *facts, const struct trace_messag
         put_field(facts, &LOG_BOOL("answer", m->answer));
 }
 
+/* The last event of that type, if it is among the latest: nearly always one with the same ids. */
+static const struct event *find_type(const struct trace_record *r, enum trace_type type)
+{
+    const struct event *event = TAILQ_LAST(&r->events, event_list);
+    for (int i = 0; i < TRACE_LOOK_BACK && event != NULL && event->type != type; i++)
+        event = TAILQ_PREV(event, event_list, link);
+    return event != NULL && event->type == type ? event : NULL;
+}
+
 void trace_rpc(struct trace *trace, const struct trace_message *m)
 {
     struct trace_facts facts;
-    facts.count = facts.withheld = 0;
     if (trace == NULL || trace->record == NULL)
         return;
     const struct trace_method *method = trace_allow_method(m->method);
+    const struct event *before = find_type(trace->record, m->type);
+    trace_facts_begin(&facts, before != NULL ? before->facts : NULL,
+                      before != NULL ? before->fact_count : 0);
     trace_allow_rpc_id(&facts, m->id);
     describe_answer(&facts, m);
     trace_allow_describe(&facts, m->content);

@@ -271,7 +271,8 @@ bool trace_allow_is_id(const char *text, size_t len)
     if (is_uuid(text, len))
         return true;
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]) && prefix == 0; i++)
-        if (len > strlen(prefixes[i]) && memcmp(text, prefixes[i], strlen(prefixes[i])) == 0)
+        if (text[0] == prefixes[i][0] && len > strlen(prefixes[i]) &&
+            memcmp(text, prefixes[i], strlen(prefixes[i])) == 0)
             prefix = strlen(prefixes[i]);
     for (size_t i = prefix; i < len; i++)
         if (!is_id_char(text[i]))
@@ -377,7 +378,8 @@ static const struct row content_rows[] = {
 static const struct row *find_row(const struct row *rows, const char *member)
 {
     for (const struct row *row = rows; row != NULL && row->member != NULL; row++)
-        if (row->member[0] == member[0] && strcmp(row->member, member) == 0)
+        if (row->member[0] == member[0] && row->member[1] == member[1] &&
+            strcmp(row->member, member) == 0)
             return row;
     return NULL;
 }
@@ -413,7 +415,9 @@ static void put_id(struct trace_facts *facts, const char *name, const json_t *va
 {
     const char *text = json_string_value(value);
     size_t len = json_string_length(value);
-    if (!trace_allow_is_id(text, len))
+    if (trace_fact_is_known(facts, name, text, len))
+        trace_fact_text(facts, name, text, len);
+    else if (!trace_allow_is_id(text, len))
         withhold(facts, name, value);
     else if (of_call || strncmp(text, CALL_PREFIX, strlen(CALL_PREFIX)) == 0)
         put_mark(facts, name, value);

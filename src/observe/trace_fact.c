@@ -26,6 +26,24 @@ void trace_fact_text(struct trace_facts *facts, const char *name, const char *te
     };
 }
 
+void trace_facts_begin(struct trace_facts *facts, const struct trace_fact *known, size_t count)
+{
+    facts->count = 0;
+    facts->withheld = 0;
+    facts->known = known;
+    facts->known_count = count;
+}
+
+bool trace_fact_is_known(const struct trace_facts *facts, const char *name, const char *text,
+                         size_t len)
+{
+    if (facts->count >= facts->known_count)
+        return false;
+    const struct trace_fact *known = &facts->known[facts->count];
+    return known->name == name && known->kind == TRACE_FACT_TEXT && known->len == len &&
+           memcmp(known->text, text, len) == 0;
+}
+
 static bool same(const struct trace_fact *a, const struct trace_fact *b)
 {
     if (a->name != b->name || a->kind != b->kind || a->len != b->len)
