@@ -14,7 +14,6 @@
 
 enum trace_fact_kind {
     TRACE_FACT_NUMBER,
-    TRACE_FACT_SIZE, /* a number, "_bytes" behind its name */
     TRACE_FACT_BOOL,
     TRACE_FACT_TEXT,
     TRACE_FACT_MARK,  /* a number in the place of the id of a call */

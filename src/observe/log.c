@@ -112,7 +112,7 @@ bool log_is_logged(enum log_level level, const char *component)
 
 static void put_text(struct buf *line, const char *name, const char *text)
 {
-    buf_printf(line, ",\"%s\":", name);
+    json_put_name(line, name);
     json_quote(line, text, strlen(text));
 }
 
@@ -124,10 +124,10 @@ static void put_field(struct buf *line, const struct log_field *f)
             put_text(line, f->name, f->text);
         break;
     case LOG_KIND_INT:
-        buf_printf(line, ",\"%s\":%lld", f->name, (long long)f->number);
+        json_put_int(line, f->name, f->number);
         break;
     case LOG_KIND_BOOL:
-        buf_printf(line, ",\"%s\":%s", f->name, f->number != 0 ? "true" : "false");
+        json_put_bool(line, f->name, f->number != 0);
         break;
     }
 }
@@ -137,7 +137,9 @@ static void put_head(struct buf *line, enum log_level level, const char *compone
 {
     char now[CLOCK_ISO_SIZE];
     clock_iso8601(clock_wall_ms(), now);
-    buf_printf(line, "{\"timestamp\":\"%s\",\"level\":\"%s\"", now, level_names[level]);
+    buf_putc(line, '{');
+    put_text(line, "timestamp", now);
+    put_text(line, "level", level_names[level]);
     put_text(line, "component", component);
     put_text(line, "event", event);
 }

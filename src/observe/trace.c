@@ -248,18 +248,12 @@ void trace_rpc(struct trace *trace, const struct trace_message *m)
 
 /* ---- as JSON ---- */
 
-static void put_count(struct buf *out, const char *name, uint64_t value)
-{
-    buf_puts(out, name);
-    buf_put_int(out, (int64_t)value);
-}
-
 /* Milliseconds with as many decimals as it takes, at most three. */
 static void put_ms(struct buf *out, const char *name, uint64_t ns)
 {
     uint64_t us = ns / 1000;
     uint64_t rest = us % 1000;
-    put_count(out, name, us / 1000);
+    json_put_int(out, name, (int64_t)(us / 1000));
     if (rest == 0)
         return;
     buf_putc(out, '.');
@@ -276,35 +270,27 @@ static void write_event(const struct event *e, struct buf *out)
                                          [TRACE_RPC_NOTIFICATION] = "rpc_notification",
                                          [TRACE_RPC_SERVER_REQUEST] = "rpc_server_request" };
     bool is_rpc = e->type >= TRACE_RPC_REQUEST;
-    put_ms(out, "{\"ts_ms\":", e->at_ns);
+    buf_putc(out, '{');
+    put_ms(out, "ts_ms", e->at_ns);
     buf_puts(out, ",\"type\":\"");
     buf_puts(out, types[e->type]);
     buf_puts(out, is_rpc ? "\",\"method\":\"" : "\",\"event\":\"");
     buf_puts(out, e->name);
     buf_putc(out, '"');
     if (is_rpc) {
-        put_count(out, ",\"bytes\":", e->bytes);
+        json_put_int(out, "bytes", (int64_t)e->bytes);
         buf_puts(out, ",\"redacted\":true");
     }
     for (size_t i = 0; i < e->fact_count; i++)
         trace_fact_write(out, &e->facts[i]);
     if (e->withheld != 0)
-        put_count(out, ",\"text_bytes\":", e->withheld);
+        json_put_int(out, "text_bytes", (int64_t)e->withheld);
     if (e->count > 1) {
-        put_count(out, ",\"count\":", e->count);
-        put_ms(out, ",\"last_ts_ms\":", e->last_ns);
-        put_ms(out, ",\"max_gap_ms\":", e->longest_ns);
+        json_put_int(out, "count", (int64_t)e->count);
+        put_ms(out, "last_ts_ms", e->last_ns);
+        put_ms(out, "max_gap_ms", e->longest_ns);
     }
     buf_putc(out, '}');
-}
-
-static void put_text(struct buf *out, const char *name, const char *text)
-{
-    buf_printf(out, ",\"%s\":", name);
-    if (text == NULL || text[0] == '\0')
-        buf_puts(out, "null");
-    else
-        json_quote(out, text, strlen(text));
 }
 
 static void write_summary(const struct trace_record *r, const struct trace_summary *s,
@@ -313,23 +299,26 @@ static void write_summary(const struct trace_record *r, const struct trace_summa
     char began[CLOCK_ISO_SIZE];
     clock_iso8601(r->wall_ms, began);
     buf_puts(out, "{\"v\":1");
-    put_text(out, "req_id", s->req_id);
-    put_text(out, "timestamp", began);
-    put_text(out, "route", s->route);
-    put_text(out, "model", s->model);
-    buf_printf(out, ",\"stream\":%s,\"status\":%d", s->stream ? "true" : "false", s->status);
-    put_text(out, "outcome", s->outcome);
-    put_text(out, "error_code", s->error_code);
-    buf_printf(out, ",\"duration_ms\":%lld,\"queue_ms\":%lld,\"runs_again\":%u",
-               (long long)s->duration_ms, (long long)s->queue_ms, s->runs_again);
-    buf_printf(out,
-               ",\"tokens\":{\"prompt\":%lld,\"cached\":%lld,\"completion\":%lld,"
-               "\"reasoning\":%lld}",
-               (long long)s->tokens_prompt, (long long)s->tokens_cached,
-               (long long)s->tokens_completion, (long long)s->tokens_reasoning);
-    buf_printf(out, ",\"bytes_in\":%llu,\"bytes_sent\":%llu,\"events_dropped\":%llu",
-               (unsigned long long)s->bytes_in, (unsigned long long)s->bytes_sent,
-               (unsigned long long)r->dropped);
+    json_put_text(out, "req_id", s->req_id);
+    json_put_text(out, "timestamp", began);
+    json_put_text(out, "route", s->route);
+    json_put_text(out, "model", s->model);
+    json_put_bool(out, "stream", s->stream);
+    json_put_int(out, "status", s->status);
+    json_put_text(out, "outcome", s->outcome);
+    json_put_text(out, "error_code", s->error_code);
+    json_put_int(out, "duration_ms", s->duration_ms);
+    json_put_int(out, "queue_ms", s->queue_ms);
+    json_put_int(out, "runs_again", s->runs_again);
+    buf_puts(out, ",\"tokens\":{");
+    json_put_int(out, "prompt", s->tokens_prompt);
+    json_put_int(out, "cached", s->tokens_cached);
+    json_put_int(out, "completion", s->tokens_completion);
+    json_put_int(out, "reasoning", s->tokens_reasoning);
+    buf_putc(out, '}');
+    json_put_int(out, "bytes_in", (int64_t)s->bytes_in);
+    json_put_int(out, "bytes_sent", (int64_t)s->bytes_sent);
+    json_put_int(out, "events_dropped", (int64_t)r->dropped);
 }
 
 struct trace_record *trace_take(struct trace *trace, const struct trace_summary *summary)

@@ -300,79 +300,83 @@ struct row {
     const char *member; /* NULL: the end */
     enum kind kind;
     const char *name;          /* as it is shown */
+    const char *size_name;     /* as its length is */
     const struct row *members; /* of INSIDE and VARIANT; NULL: none that may be shown */
 };
 
+#define NAMED(name) name, name "_bytes"
+#define NAMELESS NULL, NULL
+
 static const struct row cause_rows[] = {
-    { "httpStatusCode", NUMBER, "http_status", NULL },
-    { NULL, ID, NULL, NULL },
+    { "httpStatusCode", NUMBER, NAMED("http_status"), NULL },
+    { NULL, ID, NAMELESS, NULL },
 };
 
 static const struct row error_rows[] = {
-    { "message", SIZE, "message", NULL },
-    { "codexErrorInfo", VARIANT, "error_kind", cause_rows },
-    { NULL, ID, NULL, NULL },
+    { "message", SIZE, NAMED("message"), NULL },
+    { "codexErrorInfo", VARIANT, NAMED("error_kind"), cause_rows },
+    { NULL, ID, NAMELESS, NULL },
 };
 
 static const struct row usage_rows[] = {
-    { "inputTokens", NUMBER, "tokens_prompt", NULL },
-    { "cachedInputTokens", NUMBER, "tokens_cached", NULL },
-    { "outputTokens", NUMBER, "tokens_completion", NULL },
-    { "reasoningOutputTokens", NUMBER, "tokens_reasoning", NULL },
-    { NULL, ID, NULL, NULL },
+    { "inputTokens", NUMBER, NAMED("tokens_prompt"), NULL },
+    { "cachedInputTokens", NUMBER, NAMED("tokens_cached"), NULL },
+    { "outputTokens", NUMBER, NAMED("tokens_completion"), NULL },
+    { "reasoningOutputTokens", NUMBER, NAMED("tokens_reasoning"), NULL },
+    { NULL, ID, NAMELESS, NULL },
 };
 
 static const struct row turn_rows[] = {
-    { "id", ID, "turn_id", NULL },
-    { "status", WORD, "turn_status", NULL },
-    { "items", COUNT, "turn_items", NULL },
-    { "error", INSIDE, NULL, error_rows },
-    { NULL, ID, NULL, NULL },
+    { "id", ID, NAMED("turn_id"), NULL },
+    { "status", WORD, NAMED("turn_status"), NULL },
+    { "items", COUNT, NAMED("turn_items"), NULL },
+    { "error", INSIDE, NAMELESS, error_rows },
+    { NULL, ID, NAMELESS, NULL },
 };
 
 static const struct row thread_rows[] = {
-    { "id", ID, "thread_id", NULL },
-    { NULL, ID, NULL, NULL },
+    { "id", ID, NAMED("thread_id"), NULL },
+    { NULL, ID, NAMELESS, NULL },
 };
 
 static const struct row item_rows[] = {
-    { "type", WORD, "item_type", NULL },      { "id", ID, "item_id", NULL },
-    { "call_id", CALL_ID, "call_id", NULL },  { "phase", WORD, "phase", NULL },
-    { "role", WORD, "role", NULL },           { "status", WORD, "item_status", NULL },
-    { "success", BOOL, "success", NULL },     { "name", SIZE, "name", NULL },
-    { "arguments", SIZE, "arguments", NULL }, { "text", SIZE, "text", NULL },
-    { "content", COUNT, "content", NULL },    { NULL, ID, NULL, NULL },
+    { "type", WORD, NAMED("item_type"), NULL },      { "id", ID, NAMED("item_id"), NULL },
+    { "call_id", CALL_ID, NAMED("call_id"), NULL },  { "phase", WORD, NAMED("phase"), NULL },
+    { "role", WORD, NAMED("role"), NULL },           { "status", WORD, NAMED("item_status"), NULL },
+    { "success", BOOL, NAMED("success"), NULL },     { "name", SIZE, NAMED("name"), NULL },
+    { "arguments", SIZE, NAMED("arguments"), NULL }, { "text", SIZE, NAMED("text"), NULL },
+    { "content", COUNT, NAMED("content"), NULL },    { NULL, ID, NAMELESS, NULL },
 };
 
 static const struct row content_rows[] = {
-    { "threadId", ID, "thread_id", NULL },
-    { "turnId", ID, "turn_id", NULL },
-    { "itemId", ID, "item_id", NULL },
-    { "callId", CALL_ID, "call_id", NULL },
-    { "responseId", ID, "response_id", NULL },
-    { "delta", SIZE, NULL, NULL },
-    { "item", INSIDE, NULL, item_rows },
-    { "turn", INSIDE, NULL, turn_rows },
-    { "thread", INSIDE, NULL, thread_rows },
-    { "usage", INSIDE, NULL, usage_rows },
-    { "error", INSIDE, NULL, error_rows },
-    { "items", ITEMS, "items", NULL },
-    { "input", COUNT, "input", NULL },
-    { "dynamicTools", COUNT, "tools", NULL },
-    { "contentItems", COUNT, "content_items", NULL },
-    { "success", BOOL, "success", NULL },
-    { "willRetry", BOOL, "will_retry", NULL },
-    { "effort", WORD, "effort", NULL },
-    { "summary", WORD, "summary", NULL },
-    { "serviceTier", WORD, "service_tier", NULL },
-    { "approvalPolicy", WORD, "approval_policy", NULL },
-    { "sandbox", WORD, "sandbox", NULL },
-    { "ephemeral", BOOL, "ephemeral", NULL },
-    { "status", VARIANT, "thread_status", NULL },
-    { "tool", SIZE, "tool", NULL },
-    { "arguments", SIZE, "arguments", NULL },
-    { "message", SIZE, "message", NULL },
-    { NULL, ID, NULL, NULL },
+    { "threadId", ID, NAMED("thread_id"), NULL },
+    { "turnId", ID, NAMED("turn_id"), NULL },
+    { "itemId", ID, NAMED("item_id"), NULL },
+    { "callId", CALL_ID, NAMED("call_id"), NULL },
+    { "responseId", ID, NAMED("response_id"), NULL },
+    { "delta", SIZE, NAMELESS, NULL },
+    { "item", INSIDE, NAMELESS, item_rows },
+    { "turn", INSIDE, NAMELESS, turn_rows },
+    { "thread", INSIDE, NAMELESS, thread_rows },
+    { "usage", INSIDE, NAMELESS, usage_rows },
+    { "error", INSIDE, NAMELESS, error_rows },
+    { "items", ITEMS, NAMED("items"), NULL },
+    { "input", COUNT, NAMED("input"), NULL },
+    { "dynamicTools", COUNT, NAMED("tools"), NULL },
+    { "contentItems", COUNT, NAMED("content_items"), NULL },
+    { "success", BOOL, NAMED("success"), NULL },
+    { "willRetry", BOOL, NAMED("will_retry"), NULL },
+    { "effort", WORD, NAMED("effort"), NULL },
+    { "summary", WORD, NAMED("summary"), NULL },
+    { "serviceTier", WORD, NAMED("service_tier"), NULL },
+    { "approvalPolicy", WORD, NAMED("approval_policy"), NULL },
+    { "sandbox", WORD, NAMED("sandbox"), NULL },
+    { "ephemeral", BOOL, NAMED("ephemeral"), NULL },
+    { "status", VARIANT, NAMED("thread_status"), NULL },
+    { "tool", SIZE, NAMED("tool"), NULL },
+    { "arguments", SIZE, NAMED("arguments"), NULL },
+    { "message", SIZE, NAMED("message"), NULL },
+    { NULL, ID, NAMELESS, NULL },
 };
 
 static const struct row *find_row(const struct row *rows, const char *member)
@@ -386,12 +390,12 @@ static const struct row *find_row(const struct row *rows, const char *member)
 
 /* ---- values ---- */
 
-/* A string of which only the length is told: under its name, if it has one, else together with others. */
-static void withhold(struct trace_facts *facts, const char *name, const json_t *value)
+/* A string of which only the length is told: under a name, if it has one, else together with others. */
+static void withhold(struct trace_facts *facts, const char *size_name, const json_t *value)
 {
     size_t len = json_string_length(value);
-    if (name != NULL)
-        trace_fact_number(facts, TRACE_FACT_SIZE, name, (int64_t)len);
+    if (size_name != NULL)
+        trace_fact_number(facts, TRACE_FACT_NUMBER, size_name, (int64_t)len);
     else
         facts->withheld += len;
 }
@@ -411,27 +415,27 @@ static void put_mark(struct trace_facts *facts, const char *name, const json_t *
     trace_fact_number(facts, TRACE_FACT_MARK, name, mark);
 }
 
-static void put_id(struct trace_facts *facts, const char *name, const json_t *value, bool of_call)
+static void put_id(struct trace_facts *facts, const struct row *row, const json_t *value)
 {
     const char *text = json_string_value(value);
     size_t len = json_string_length(value);
-    if (trace_fact_is_known(facts, name, text, len))
-        trace_fact_text(facts, name, text, len);
+    if (trace_fact_is_known(facts, row->name, text, len))
+        trace_fact_text(facts, row->name, text, len);
     else if (!trace_allow_is_id(text, len))
-        withhold(facts, name, value);
-    else if (of_call || strncmp(text, CALL_PREFIX, strlen(CALL_PREFIX)) == 0)
-        put_mark(facts, name, value);
+        withhold(facts, row->size_name, value);
+    else if (row->kind == CALL_ID || strncmp(text, CALL_PREFIX, strlen(CALL_PREFIX)) == 0)
+        put_mark(facts, row->name, value);
     else
-        trace_fact_text(facts, name, text, len);
+        trace_fact_text(facts, row->name, text, len);
 }
 
-static void put_enum(struct trace_facts *facts, const char *name, const json_t *value)
+static void put_enum(struct trace_facts *facts, const struct row *row, const json_t *value)
 {
     const char *word = find_word(json_string_value(value));
     if (word != NULL)
-        trace_fact_text(facts, name, word, strlen(word));
+        trace_fact_text(facts, row->name, word, strlen(word));
     else
-        withhold(facts, name, value);
+        withhold(facts, row->size_name, value);
 }
 
 /* How many members of the array are of each of these kinds. */
@@ -469,11 +473,11 @@ static void put_items(struct trace_facts *facts, const char *name, const json_t 
 static void put_string(struct trace_facts *facts, const struct row *row, const json_t *value)
 {
     if (row->kind == ID || row->kind == CALL_ID)
-        put_id(facts, row->name, value, row->kind == CALL_ID);
+        put_id(facts, row, value);
     else if (row->kind == WORD || row->kind == VARIANT)
-        put_enum(facts, row->name, value);
+        put_enum(facts, row, value);
     else
-        withhold(facts, row->kind == SIZE ? row->name : NULL, value);
+        withhold(facts, row->kind == SIZE ? row->size_name : NULL, value);
 }
 
 static void put_scalar(struct trace_facts *facts, const struct row *row, const json_t *value)
@@ -531,5 +535,5 @@ void trace_allow_rpc_id(struct trace_facts *facts, const json_t *id)
     if (json_is_integer(id))
         trace_fact_number(facts, TRACE_FACT_NUMBER, "id", json_integer_value(id));
     else if (json_is_string(id))
-        withhold(facts, "id", id);
+        withhold(facts, "id_bytes", id);
 }

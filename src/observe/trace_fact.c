@@ -63,21 +63,27 @@ bool trace_facts_same(const struct trace_fact *a, const struct trace_fact *b, si
 
 void trace_fact_write(struct buf *out, const struct trace_fact *fact)
 {
-    if (fact->kind == TRACE_FACT_END) {
-        buf_putc(out, '}');
-        return;
-    }
-    buf_puts(out, out->len > 0 && out->data[out->len - 1] == '{' ? "\"" : ",\"");
-    buf_puts(out, fact->name);
-    buf_puts(out, fact->kind == TRACE_FACT_SIZE ? "_bytes\":" : "\":");
-    if (fact->kind == TRACE_FACT_TEXT)
+    switch (fact->kind) {
+    case TRACE_FACT_NUMBER:
+        json_put_int(out, fact->name, fact->number);
+        break;
+    case TRACE_FACT_BOOL:
+        json_put_bool(out, fact->name, fact->number != 0);
+        break;
+    case TRACE_FACT_TEXT:
+        json_put_name(out, fact->name);
         json_quote(out, fact->text, fact->len);
-    else if (fact->kind == TRACE_FACT_MARK)
+        break;
+    case TRACE_FACT_MARK:
+        json_put_name(out, fact->name);
         buf_printf(out, "\"call_%016" PRIx64 "\"", (uint64_t)fact->number);
-    else if (fact->kind == TRACE_FACT_BOOL)
-        buf_puts(out, fact->number != 0 ? "true" : "false");
-    else if (fact->kind == TRACE_FACT_BEGIN)
+        break;
+    case TRACE_FACT_BEGIN:
+        json_put_name(out, fact->name);
         buf_putc(out, '{');
-    else
-        buf_put_int(out, fact->number);
+        break;
+    case TRACE_FACT_END:
+        buf_putc(out, '}');
+        break;
+    }
 }
