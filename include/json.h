@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Makes jansson allocate with xmalloc. Call once, before any other use of jansson. */
 void json_setup(void);
@@ -37,6 +38,14 @@ void json_escape(struct buf *out, const char *text, size_t len);
 
 /* Appends `text` as a JSON string with its quotes. */
 void json_quote(struct buf *out, const char *text, size_t len);
+
+/* Appends the name of a member, which needs no escapes, and the colon; before that a comma, unless it is the object's first. */
+void json_put_name(struct buf *out, const char *name);
+
+/* The same with the value; of a text that is NULL or empty, null. */
+void json_put_int(struct buf *out, const char *name, int64_t value);
+void json_put_bool(struct buf *out, const char *name, bool value);
+void json_put_text(struct buf *out, const char *name, const char *text);
 
 /* Appends the value as compact JSON. */
 void json_write(struct buf *out, const json_t *value);

@@ -1,4 +1,5 @@
-/* The trace of one request: what went where and when, gathered in memory until the request has ended, then written as JSON.
+/* The trace of one request: what went where and when, gathered in memory until the request has ended. Only if it is to be kept, what
+ * was recorded is taken out of it and written as JSON, which any thread may do.
  *
  * It holds no text of clients, the worker or the upstream, by construction: what goes in is either words and numbers of ours (trace_http,
  * trace_stage, with the fields of log.h) or a message of JSON-RPC, of which trace_allow.h lets pass what is known to be harmless. Of
@@ -25,13 +26,14 @@
 #define TRACE_LOOK_BACK 8 /* events; turns that run side by side mix their notifications */
 
 struct trace;
+struct trace_record;
 
 /* Who takes what was recorded; `ctx` is borrowed. */
 struct trace_sink {
     bool (*records)(void *ctx);            /* whether the request that begins is to be recorded */
     bool (*wants)(void *ctx, bool failed); /* whether one that has ended is to be written */
-    /* Takes the bytes of `json`. `req_id` is borrowed; `wall_ms` is when the request began. */
-    void (*put)(void *ctx, const char *req_id, int64_t wall_ms, struct buf *json);
+    /* Takes the record, which it owns from then on; `req_id` is borrowed. */
+    void (*put)(void *ctx, const char *req_id, struct trace_record *record);
     void *ctx;
 };
 
@@ -64,8 +66,6 @@ struct trace *trace_ref(struct trace *trace);
 /* One less; the last one frees it. */
 void trace_unref(struct trace *trace);
 
-int64_t trace_wall_ms(const struct trace *trace);
-
 /* ---- what happens ---- */
 
 enum trace_type {
@@ -77,8 +77,8 @@ enum trace_type {
     TRACE_RPC_SERVER_REQUEST
 };
 
-/* An event of ours; `event` is static, and so is what the fields hold as text. One that `repeats` is counted with the last of its
- * name, if that is among the latest events. */
+/* An event of ours; `event` and the names of fields are static. One that `repeats` is counted with the last of its name and texts,
+ * if that is among the latest events. */
 void trace_note(struct trace *trace, enum trace_type type, const char *event, bool repeats,
                 const struct log_field *fields, size_t count);
 
@@ -105,10 +105,22 @@ void trace_rpc(struct trace *trace, const struct trace_message *message);
 
 /* ---- the end ---- */
 
-/* Appends the trace as one JSON object. */
-void trace_write(const struct trace *trace, const struct trace_summary *summary, struct buf *out);
-
 /* The request is over: what comes now is nobody's, and the events are forgotten. */
 void trace_close(struct trace *trace);
+
+/* Closes the trace as well, but hands over what it has recorded; the caller owns it. NULL when it is closed already. */
+struct trace_record *trace_take(struct trace *trace, const struct trace_summary *summary);
+
+/* Of memory. */
+size_t trace_record_bytes(const struct trace_record *record);
+
+/* When the request began. */
+int64_t trace_record_wall_ms(const struct trace_record *record);
+
+/* Appends it as one JSON object. In any thread. */
+void trace_record_write(const struct trace_record *record, struct buf *out);
+
+/* Safe on NULL. */
+void trace_record_free(struct trace_record *record);
 
 #endif

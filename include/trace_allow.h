@@ -4,27 +4,27 @@
 #ifndef TRACE_ALLOW_H
 #define TRACE_ALLOW_H
 
-#include "buf.h"
 #include "json.h"
+#include "trace_fact.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
-/* The method if it is one of the app-server's, static; else "other". */
-const char *trace_allow_method(const char *method);
+struct trace_method {
+    const char *name;
+    bool comes_in_pieces; /* in numbers, one for each piece of something */
+};
 
-/* Whether it comes in numbers, one for each piece of something; so may those that we do not know. */
-bool trace_allow_is_piece(const char *known_method);
+/* The method if it is one of the app-server's, else "other", which may come in pieces; static. */
+const struct trace_method *trace_allow_method(const char *method);
 
 /* Whether a text is an id that a worker makes: a UUID, or a prefix that is known and letters, digits, _ and -. */
 bool trace_allow_is_id(const char *text, size_t len);
 
-/* Appends the members of params or a result that may be shown, each with a comma before it. Returns the bytes of the strings that were
- * withheld. `out` may be NULL. */
-uint64_t trace_allow_describe(struct buf *out, const json_t *content);
+/* Adds what may be shown of params or a result, and the bytes of the strings that were withheld. Texts are borrowed from it. */
+void trace_allow_describe(struct trace_facts *facts, const json_t *content);
 
-/* Appends the id of a call, if it may be shown, else its length. */
-void trace_allow_rpc_id(struct buf *out, const json_t *id);
+/* Adds the id of a call, if it may be shown, else its length. */
+void trace_allow_rpc_id(struct trace_facts *facts, const json_t *id);
 
 #endif

@@ -23,6 +23,7 @@
 struct deadlines;
 struct disk;
 struct trace_buffer;
+struct trace_record;
 struct trace_seal_key;
 
 enum trace_keep { TRACE_OFF, TRACE_ERRORS, TRACE_ALL, TRACE_SAMPLE };
@@ -53,9 +54,8 @@ bool trace_buffer_records(const struct trace_buffer *tb);
 /* Whether the request that ends now is to leave a trace; to be asked once for each. */
 bool trace_buffer_wants(struct trace_buffer *tb, bool failed);
 
-/* Writes the trace of a request that began at that wall time, soon; takes the bytes of `json` and leaves it empty. */
-void trace_buffer_put(struct trace_buffer *tb, const char *req_id, int64_t wall_ms,
-                      struct buf *json);
+/* Writes the trace of a request, soon; owns the record from now on. */
+void trace_buffer_put(struct trace_buffer *tb, const char *req_id, struct trace_record *record);
 
 /* Whether traces can be written, as far as the last one tells; if not, the errno in `ret_error`, which may be NULL. */
 bool trace_buffer_healthy(const struct trace_buffer *tb, int *ret_error);

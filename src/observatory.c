@@ -66,9 +66,9 @@ static bool wants(void *ctx, bool failed)
     return trace_buffer_wants(ctx, failed);
 }
 
-static void put(void *ctx, const char *req_id, int64_t wall_ms, struct buf *json)
+static void put(void *ctx, const char *req_id, struct trace_record *record)
 {
-    trace_buffer_put(ctx, req_id, wall_ms, json);
+    trace_buffer_put(ctx, req_id, record);
 }
 
 static bool open_traces(struct observatory *o, const struct config *config, const char *home,

@@ -10,10 +10,19 @@
 
 static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+/* Many bytes at once: each time that libsodium is asked costs a system call. */
 void id_random_text(char *ret_text, size_t len)
 {
-    for (size_t i = 0; i < len; i++)
-        ret_text[i] = letters[randombytes_uniform((uint32_t)sizeof(letters) - 1)];
+    enum { LETTERS = sizeof(letters) - 1, FAIR = 256 / LETTERS * LETTERS };
+    unsigned char bytes[32];
+    size_t made = 0;
+    while (made < len) {
+        randombytes_buf(bytes, sizeof(bytes));
+        for (size_t i = 0; i < sizeof(bytes) && made < len; i++)
+            if (bytes[i] < FAIR) /* else some letters would come more often than others */
+                ret_text[made++] = letters[bytes[i] % LETTERS];
+    }
+    sodium_memzero(bytes, sizeof(bytes));
     ret_text[len] = '\0';
 }
 

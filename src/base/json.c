@@ -169,6 +169,35 @@ void json_quote(struct buf *out, const char *text, size_t len)
     buf_putc(out, '"');
 }
 
+void json_put_name(struct buf *out, const char *name)
+{
+    bool first = out->len > 0 && out->data[out->len - 1] == '{';
+    buf_puts(out, first ? "\"" : ",\"");
+    buf_puts(out, name);
+    buf_puts(out, "\":");
+}
+
+void json_put_int(struct buf *out, const char *name, int64_t value)
+{
+    json_put_name(out, name);
+    buf_put_int(out, value);
+}
+
+void json_put_bool(struct buf *out, const char *name, bool value)
+{
+    json_put_name(out, name);
+    buf_puts(out, value ? "true" : "false");
+}
+
+void json_put_text(struct buf *out, const char *name, const char *text)
+{
+    json_put_name(out, name);
+    if (text == NULL || *text == '\0')
+        buf_puts(out, "null");
+    else
+        json_quote(out, text, strlen(text));
+}
+
 static int write_piece(const char *bytes, size_t len, void *ctx)
 {
     buf_append(ctx, bytes, len);

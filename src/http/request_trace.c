@@ -66,11 +66,8 @@ void request_trace_end(struct reqctx *rc, h2o_req_t *req)
         .bytes_in = rc->bytes_in,
         .bytes_sent = req->bytes_sent,
     };
-    if (sink->wants(sink->ctx, has_failed(rc, summary.status))) {
-        struct buf json = BUF_INIT;
-        trace_write(trace, &summary, &json);
-        sink->put(sink->ctx, rc->id, trace_wall_ms(trace), &json);
-    }
-    trace_close(
-        trace); /* its memory goes with the request, or with the last turn that it has begun */
+    if (sink->wants(sink->ctx, has_failed(rc, summary.status)))
+        sink->put(sink->ctx, rc->id, trace_take(trace, &summary));
+    else
+        trace_close(trace);
 }

@@ -171,15 +171,6 @@ static void on_deadline(struct deadline *d)
 
 /* ---- lines ---- */
 
-static void put_text(struct buf *out, const char *name, const char *text)
-{
-    buf_puts(out, name);
-    if (text == NULL || *text == '\0')
-        buf_puts(out, "null");
-    else
-        json_quote(out, text, strlen(text));
-}
-
 static void put_cost(struct buf *out, double usd)
 {
     if (isfinite(usd))
@@ -190,36 +181,42 @@ static void put_cost(struct buf *out, double usd)
 
 static void put_times(struct buf *out, const struct interaction *i)
 {
-    buf_printf(out, ",\"duration_ms\":%lld,\"queue_ms\":%lld", (long long)i->duration_ms,
-               (long long)i->queue_ms);
+    json_put_int(out, "duration_ms", i->duration_ms);
+    json_put_int(out, "queue_ms", i->queue_ms);
     if (i->ttfb_ms >= 0)
-        buf_printf(out, ",\"ttfb_ms\":%lld", (long long)i->ttfb_ms);
+        json_put_int(out, "ttfb_ms", i->ttfb_ms);
     else
         buf_puts(out, ",\"ttfb_ms\":null");
 }
 
-/* Formatting numbers costs more than all else here, so there are few calls of it. */
+static void put_tokens(struct buf *out, const struct token_counts *t)
+{
+    buf_puts(out, ",\"tokens\":{");
+    json_put_int(out, "prompt", t->prompt);
+    json_put_int(out, "cached", t->cached);
+    json_put_int(out, "completion", t->completion);
+    json_put_int(out, "reasoning", t->reasoning);
+    buf_putc(out, '}');
+}
+
 static void put_line(struct buf *out, const struct interaction *i, const char *timestamp)
 {
-    const struct token_counts *t = &i->tokens;
     buf_puts(out, "{\"v\":1");
-    put_text(out, ",\"timestamp\":", timestamp);
-    put_text(out, ",\"route\":", i->route);
-    put_text(out, ",\"request_id\":", i->request_id);
-    put_text(out, ",\"key\":", i->key);
-    put_text(out, ",\"model\":", i->model);
-    buf_printf(out, ",\"stream\":%s,\"status\":%d", i->stream ? "true" : "false", i->status);
-    put_text(out, ",\"outcome\":", i->outcome);
-    put_text(out, ",\"error_code\":", i->error_code);
-    buf_printf(out,
-               ",\"tools_used\":%u,\"tokens\":{\"prompt\":%lld,\"cached\":%lld,\"completion\":%lld,"
-               "\"reasoning\":%lld}",
-               i->tools_used, (long long)t->prompt, (long long)t->cached, (long long)t->completion,
-               (long long)t->reasoning);
+    json_put_text(out, "timestamp", timestamp);
+    json_put_text(out, "route", i->route);
+    json_put_text(out, "request_id", i->request_id);
+    json_put_text(out, "key", i->key);
+    json_put_text(out, "model", i->model);
+    json_put_bool(out, "stream", i->stream);
+    json_put_int(out, "status", i->status);
+    json_put_text(out, "outcome", i->outcome);
+    json_put_text(out, "error_code", i->error_code);
+    json_put_int(out, "tools_used", i->tools_used);
+    put_tokens(out, &i->tokens);
     put_cost(out, i->cost_usd);
     put_times(out, i);
     if (i->prompt != NULL) {
-        buf_puts(out, ",\"prompt\":");
+        json_put_name(out, "prompt");
         json_quote(out, i->prompt, strlen(i->prompt));
     }
     buf_puts(out, "}\n");

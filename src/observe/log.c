@@ -119,7 +119,7 @@ static void put_any(struct buf *line, const char *text, size_t len)
 static void put_text(struct buf *line, const char *name, const char *text)
 {
     size_t len = strlen(text);
-    buf_printf(line, ",\"%s\":", name);
+    json_put_name(line, name);
     if (utf8_valid(text, len))
         json_quote(line, text, len);
     else
@@ -134,10 +134,10 @@ static void put_field(struct buf *line, const struct log_field *f)
             put_text(line, f->name, f->text);
         break;
     case LOG_KIND_INT:
-        buf_printf(line, ",\"%s\":%lld", f->name, (long long)f->number);
+        json_put_int(line, f->name, f->number);
         break;
     case LOG_KIND_BOOL:
-        buf_printf(line, ",\"%s\":%s", f->name, f->number != 0 ? "true" : "false");
+        json_put_bool(line, f->name, f->number != 0);
         break;
     }
 }
@@ -147,7 +147,9 @@ static void put_head(struct buf *line, enum log_level level, const char *compone
 {
     char now[CLOCK_ISO_SIZE];
     clock_iso8601(clock_wall_ms(), now);
-    buf_printf(line, "{\"timestamp\":\"%s\",\"level\":\"%s\"", now, level_names[level]);
+    buf_putc(line, '{');
+    put_text(line, "timestamp", now);
+    put_text(line, "level", level_names[level]);
     put_text(line, "component", component);
     put_text(line, "event", event);
 }

@@ -9,152 +9,121 @@
 #define CALL_PREFIX "call_"
 #define ARRAY_LOOK_MAX 1000 /* items of an array that are looked at */
 
-static int by_name(const void *key, const void *entry)
-{
-    return strcmp(key, *(const char *const *)entry);
-}
-
-static const char *find_name(const char *const *names, size_t count, const char *name)
-{
-    const char *const *found = bsearch(name, names, count, sizeof(*names), by_name);
-    return found != NULL ? *found : NULL;
-}
-
-#define FIND(names, name) find_name(names, sizeof(names) / sizeof((names)[0]), name)
-
 /* ---- words ---- */
 
-/* What the app-server asks and tells, and what we ask it. Sorted. */
-static const char *const methods[] = {
-    "account/chatgptAuthTokens/refresh",
-    "account/gatewayOAuth/changed",
-    "account/login/completed",
-    "account/rateLimits/read",
-    "account/rateLimits/updated",
-    "account/read",
-    "account/updated",
-    "app/list/updated",
-    "applyPatchApproval",
-    "attestation/generate",
-    "autoApprovalReview/strictReviewRequired",
-    "command/exec/outputDelta",
-    "configWarning",
-    "currentTime/read",
-    "deprecationNotice",
-    "error",
-    "execCommandApproval",
-    "externalAgentConfig/import/completed",
-    "externalAgentConfig/import/progress",
-    "fs/changed",
-    "fuzzyFileSearch/sessionCompleted",
-    "fuzzyFileSearch/sessionUpdated",
-    "guardianWarning",
-    "hook/completed",
-    "hook/started",
-    "initialize",
-    "initialized",
-    "item/agentMessage/delta",
-    "item/autoApprovalReview/completed",
-    "item/autoApprovalReview/started",
-    "item/commandExecution/outputDelta",
-    "item/commandExecution/requestApproval",
-    "item/commandExecution/terminalInteraction",
-    "item/completed",
-    "item/fileChange/outputDelta",
-    "item/fileChange/patchUpdated",
-    "item/fileChange/requestApproval",
-    "item/mcpToolCall/progress",
-    "item/permissions/requestApproval",
-    "item/plan/delta",
-    "item/reasoning/summaryPartAdded",
-    "item/reasoning/summaryTextDelta",
-    "item/reasoning/textDelta",
-    "item/started",
-    "item/tool/call",
-    "item/tool/requestUserInput",
-    "mcpServer/elicitation/request",
-    "mcpServer/event/stream/notification",
-    "mcpServer/oauthLogin/completed",
-    "mcpServer/startupStatus/updated",
-    "model/list",
-    "model/rerouted",
-    "model/safetyBuffering/updated",
-    "model/verification",
-    "modelProvider/authRecoveryCompleted",
-    "modelProvider/authRecoveryStarted",
-    "process/exited",
-    "process/outputDelta",
-    "project/changed",
-    "rawResponse/completed",
-    "rawResponseItem/completed",
-    "remoteControl/status/changed",
-    "server/diagnostics",
-    "serverRequest/resolved",
-    "skills/changed",
-    "thread/archived",
-    "thread/attachment/updated",
-    "thread/closed",
-    "thread/compacted",
-    "thread/deleted",
-    "thread/environment/connected",
-    "thread/environment/disconnected",
-    "thread/goal/cleared",
-    "thread/goal/updated",
-    "thread/inject_items",
-    "thread/loaded/list",
-    "thread/name/updated",
-    "thread/prediction/updated",
-    "thread/project/updated",
-    "thread/queue/changed",
-    "thread/readState/changed",
-    "thread/realtime/closed",
-    "thread/realtime/error",
-    "thread/realtime/item/completed",
-    "thread/realtime/item/started",
-    "thread/realtime/item/transcript/delta",
-    "thread/realtime/itemAdded",
-    "thread/realtime/outputAudio/delta",
-    "thread/realtime/sdp",
-    "thread/realtime/started",
-    "thread/realtime/transcript/delta",
-    "thread/realtime/transcript/done",
-    "thread/reverted",
-    "thread/section/changed",
-    "thread/settings/updated",
-    "thread/start",
-    "thread/started",
-    "thread/status/changed",
-    "thread/tokenUsage/updated",
-    "thread/unarchived",
-    "thread/unsubscribe",
-    "turn/completed",
-    "turn/diff/updated",
-    "turn/interrupt",
-    "turn/moderationMetadata",
-    "turn/plan/updated",
-    "turn/start",
-    "turn/started",
-    "warning",
-    "windows/worldWritableWarning",
-    "windowsSandbox/setupCompleted",
-};
-
-/* Those of them that come for each piece of a text, an output or a file. Sorted. */
-static const char *const pieces[] = {
-    "command/exec/outputDelta",
-    "externalAgentConfig/import/progress",
-    "item/agentMessage/delta",
-    "item/commandExecution/outputDelta",
-    "item/fileChange/outputDelta",
-    "item/mcpToolCall/progress",
-    "item/plan/delta",
-    "item/reasoning/summaryTextDelta",
-    "item/reasoning/textDelta",
-    "other",
-    "process/outputDelta",
-    "thread/realtime/item/transcript/delta",
-    "thread/realtime/outputAudio/delta",
-    "thread/realtime/transcript/delta",
+/* What the app-server asks and tells, and what we ask it; those that come for each piece of a text, an output or a file. Sorted. */
+static const struct trace_method methods[] = {
+    { "account/chatgptAuthTokens/refresh", false },
+    { "account/gatewayOAuth/changed", false },
+    { "account/login/completed", false },
+    { "account/rateLimits/read", false },
+    { "account/rateLimits/updated", false },
+    { "account/read", false },
+    { "account/updated", false },
+    { "app/list/updated", false },
+    { "applyPatchApproval", false },
+    { "attestation/generate", false },
+    { "autoApprovalReview/strictReviewRequired", false },
+    { "command/exec/outputDelta", true },
+    { "configWarning", false },
+    { "currentTime/read", false },
+    { "deprecationNotice", false },
+    { "error", false },
+    { "execCommandApproval", false },
+    { "externalAgentConfig/import/completed", false },
+    { "externalAgentConfig/import/progress", true },
+    { "fs/changed", false },
+    { "fuzzyFileSearch/sessionCompleted", false },
+    { "fuzzyFileSearch/sessionUpdated", false },
+    { "guardianWarning", false },
+    { "hook/completed", false },
+    { "hook/started", false },
+    { "initialize", false },
+    { "initialized", false },
+    { "item/agentMessage/delta", true },
+    { "item/autoApprovalReview/completed", false },
+    { "item/autoApprovalReview/started", false },
+    { "item/commandExecution/outputDelta", true },
+    { "item/commandExecution/requestApproval", false },
+    { "item/commandExecution/terminalInteraction", false },
+    { "item/completed", false },
+    { "item/fileChange/outputDelta", true },
+    { "item/fileChange/patchUpdated", false },
+    { "item/fileChange/requestApproval", false },
+    { "item/mcpToolCall/progress", true },
+    { "item/permissions/requestApproval", false },
+    { "item/plan/delta", true },
+    { "item/reasoning/summaryPartAdded", false },
+    { "item/reasoning/summaryTextDelta", true },
+    { "item/reasoning/textDelta", true },
+    { "item/started", false },
+    { "item/tool/call", false },
+    { "item/tool/requestUserInput", false },
+    { "mcpServer/elicitation/request", false },
+    { "mcpServer/event/stream/notification", false },
+    { "mcpServer/oauthLogin/completed", false },
+    { "mcpServer/startupStatus/updated", false },
+    { "model/list", false },
+    { "model/rerouted", false },
+    { "model/safetyBuffering/updated", false },
+    { "model/verification", false },
+    { "modelProvider/authRecoveryCompleted", false },
+    { "modelProvider/authRecoveryStarted", false },
+    { "process/exited", false },
+    { "process/outputDelta", true },
+    { "project/changed", false },
+    { "rawResponse/completed", false },
+    { "rawResponseItem/completed", false },
+    { "remoteControl/status/changed", false },
+    { "server/diagnostics", false },
+    { "serverRequest/resolved", false },
+    { "skills/changed", false },
+    { "thread/archived", false },
+    { "thread/attachment/updated", false },
+    { "thread/closed", false },
+    { "thread/compacted", false },
+    { "thread/deleted", false },
+    { "thread/environment/connected", false },
+    { "thread/environment/disconnected", false },
+    { "thread/goal/cleared", false },
+    { "thread/goal/updated", false },
+    { "thread/inject_items", false },
+    { "thread/loaded/list", false },
+    { "thread/name/updated", false },
+    { "thread/prediction/updated", false },
+    { "thread/project/updated", false },
+    { "thread/queue/changed", false },
+    { "thread/readState/changed", false },
+    { "thread/realtime/closed", false },
+    { "thread/realtime/error", false },
+    { "thread/realtime/item/completed", false },
+    { "thread/realtime/item/started", false },
+    { "thread/realtime/item/transcript/delta", true },
+    { "thread/realtime/itemAdded", false },
+    { "thread/realtime/outputAudio/delta", true },
+    { "thread/realtime/sdp", false },
+    { "thread/realtime/started", false },
+    { "thread/realtime/transcript/delta", true },
+    { "thread/realtime/transcript/done", false },
+    { "thread/reverted", false },
+    { "thread/section/changed", false },
+    { "thread/settings/updated", false },
+    { "thread/start", false },
+    { "thread/started", false },
+    { "thread/status/changed", false },
+    { "thread/tokenUsage/updated", false },
+    { "thread/unarchived", false },
+    { "thread/unsubscribe", false },
+    { "turn/completed", false },
+    { "turn/diff/updated", false },
+    { "turn/interrupt", false },
+    { "turn/moderationMetadata", false },
+    { "turn/plan/updated", false },
+    { "turn/start", false },
+    { "turn/started", false },
+    { "warning", false },
+    { "windows/worldWritableWarning", false },
+    { "windowsSandbox/setupCompleted", false },
 };
 
 /* Values of types, roles, phases, states, options and errors. Sorted. */
@@ -247,30 +216,43 @@ static const char *const words[] = {
     "xhigh",
 };
 
-const char *trace_allow_method(const char *method)
+static int by_name(const void *key, const void *entry)
 {
-    const char *known = FIND(methods, method);
-    return known != NULL ? known : "other";
+    return strcmp(key, *(const char *const *)entry);
 }
 
-bool trace_allow_is_piece(const char *known_method)
+/* What the array, whose members begin with their names, has of that name. */
+#define FIND(array, name)                                                                          \
+    bsearch(name, array, sizeof(array) / sizeof((array)[0]), sizeof((array)[0]), by_name)
+
+const struct trace_method *trace_allow_method(const char *method)
 {
-    return FIND(pieces, known_method) != NULL;
+    static const struct trace_method other = { "other", true };
+    const struct trace_method *known = FIND(methods, method);
+    return known != NULL ? known : &other;
+}
+
+static const char *find_word(const char *text)
+{
+    const char *const *word = FIND(words, text);
+    return word != NULL ? *word : NULL;
 }
 
 /* ---- ids ---- */
 
+static bool is_hex(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!(text[i] >= '0' && text[i] <= '9') && !(text[i] >= 'a' && text[i] <= 'f'))
+            return false;
+    return true;
+}
+
 static bool is_uuid(const char *text, size_t len)
 {
-    if (len != 36)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        bool hex = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f');
-        if (dash ? text[i] != '-' : !hex)
-            return false;
-    }
-    return true;
+    return len == 36 && text[8] == '-' && text[13] == '-' && text[18] == '-' && text[23] == '-' &&
+           is_hex(text, 8) && is_hex(text + 9, 4) && is_hex(text + 14, 4) && is_hex(text + 19, 4) &&
+           is_hex(text + 24, 12);
 }
 
 static bool is_id_char(char c)
@@ -289,7 +271,8 @@ bool trace_allow_is_id(const char *text, size_t len)
     if (is_uuid(text, len))
         return true;
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]) && prefix == 0; i++)
-        if (len > strlen(prefixes[i]) && memcmp(text, prefixes[i], strlen(prefixes[i])) == 0)
+        if (text[0] == prefixes[i][0] && len > strlen(prefixes[i]) &&
+            memcmp(text, prefixes[i], strlen(prefixes[i])) == 0)
             prefix = strlen(prefixes[i]);
     for (size_t i = prefix; i < len; i++)
         if (!is_id_char(text[i]))
@@ -298,8 +281,6 @@ bool trace_allow_is_id(const char *text, size_t len)
 }
 
 /* ---- members ---- */
-
-enum place { CONTENT, ITEM, THREAD, TURN, USAGE, ERROR, CAUSE, NOWHERE };
 
 enum kind {
     ID,      /* shown if it has the form of one */
@@ -314,161 +295,155 @@ enum kind {
     INSIDE   /* an object whose members have rows of their own */
 };
 
-static const struct row {
-    enum place place;
-    const char *member;
+/* Members of an object. What is in most messages stands first. */
+struct row {
+    const char *member; /* NULL: the end */
     enum kind kind;
-    const char *name;   /* as it is shown */
-    enum place members; /* of INSIDE and VARIANT */
-} rows[] = {
-    { CONTENT, "threadId", ID, "thread_id", NOWHERE },
-    { CONTENT, "turnId", ID, "turn_id", NOWHERE },
-    { CONTENT, "itemId", ID, "item_id", NOWHERE },
-    { CONTENT, "callId", CALL_ID, "call_id", NOWHERE },
-    { CONTENT, "responseId", ID, "response_id", NOWHERE },
-    { CONTENT, "delta", SIZE, NULL, NOWHERE },
-    { CONTENT, "item", INSIDE, NULL, ITEM },
-    { CONTENT, "turn", INSIDE, NULL, TURN },
-    { CONTENT, "thread", INSIDE, NULL, THREAD },
-    { CONTENT, "usage", INSIDE, NULL, USAGE },
-    { CONTENT, "error", INSIDE, NULL, ERROR },
-    { CONTENT, "items", ITEMS, "items", NOWHERE },
-    { CONTENT, "input", COUNT, "input", NOWHERE },
-    { CONTENT, "dynamicTools", COUNT, "tools", NOWHERE },
-    { CONTENT, "contentItems", COUNT, "content_items", NOWHERE },
-    { CONTENT, "success", BOOL, "success", NOWHERE },
-    { CONTENT, "willRetry", BOOL, "will_retry", NOWHERE },
-    { CONTENT, "effort", WORD, "effort", NOWHERE },
-    { CONTENT, "summary", WORD, "summary", NOWHERE },
-    { CONTENT, "serviceTier", WORD, "service_tier", NOWHERE },
-    { CONTENT, "approvalPolicy", WORD, "approval_policy", NOWHERE },
-    { CONTENT, "sandbox", WORD, "sandbox", NOWHERE },
-    { CONTENT, "ephemeral", BOOL, "ephemeral", NOWHERE },
-    { CONTENT, "status", VARIANT, "thread_status", NOWHERE },
-    { CONTENT, "tool", SIZE, "tool", NOWHERE },
-    { CONTENT, "arguments", SIZE, "arguments", NOWHERE },
-    { CONTENT, "message", SIZE, "message", NOWHERE },
-    { ITEM, "type", WORD, "item_type", NOWHERE },
-    { ITEM, "id", ID, "item_id", NOWHERE },
-    { ITEM, "call_id", CALL_ID, "call_id", NOWHERE },
-    { ITEM, "phase", WORD, "phase", NOWHERE },
-    { ITEM, "role", WORD, "role", NOWHERE },
-    { ITEM, "status", WORD, "item_status", NOWHERE },
-    { ITEM, "success", BOOL, "success", NOWHERE },
-    { ITEM, "name", SIZE, "name", NOWHERE },
-    { ITEM, "arguments", SIZE, "arguments", NOWHERE },
-    { ITEM, "text", SIZE, "text", NOWHERE },
-    { ITEM, "content", COUNT, "content", NOWHERE },
-    { THREAD, "id", ID, "thread_id", NOWHERE },
-    { TURN, "id", ID, "turn_id", NOWHERE },
-    { TURN, "status", WORD, "turn_status", NOWHERE },
-    { TURN, "items", COUNT, "turn_items", NOWHERE },
-    { TURN, "error", INSIDE, NULL, ERROR },
-    { USAGE, "inputTokens", NUMBER, "tokens_prompt", NOWHERE },
-    { USAGE, "cachedInputTokens", NUMBER, "tokens_cached", NOWHERE },
-    { USAGE, "outputTokens", NUMBER, "tokens_completion", NOWHERE },
-    { USAGE, "reasoningOutputTokens", NUMBER, "tokens_reasoning", NOWHERE },
-    { ERROR, "message", SIZE, "message", NOWHERE },
-    { ERROR, "codexErrorInfo", VARIANT, "error_kind", CAUSE },
-    { CAUSE, "httpStatusCode", NUMBER, "http_status", NOWHERE },
+    const char *name;          /* as it is shown */
+    const char *size_name;     /* as its length is */
+    const struct row *members; /* of INSIDE and VARIANT; NULL: none that may be shown */
 };
 
-static const struct row *find_row(enum place place, const char *member)
+#define NAMED(name) name, name "_bytes"
+#define NAMELESS NULL, NULL
+
+static const struct row cause_rows[] = {
+    { "httpStatusCode", NUMBER, NAMED("http_status"), NULL },
+    { NULL, ID, NAMELESS, NULL },
+};
+
+static const struct row error_rows[] = {
+    { "message", SIZE, NAMED("message"), NULL },
+    { "codexErrorInfo", VARIANT, NAMED("error_kind"), cause_rows },
+    { NULL, ID, NAMELESS, NULL },
+};
+
+static const struct row usage_rows[] = {
+    { "inputTokens", NUMBER, NAMED("tokens_prompt"), NULL },
+    { "cachedInputTokens", NUMBER, NAMED("tokens_cached"), NULL },
+    { "outputTokens", NUMBER, NAMED("tokens_completion"), NULL },
+    { "reasoningOutputTokens", NUMBER, NAMED("tokens_reasoning"), NULL },
+    { NULL, ID, NAMELESS, NULL },
+};
+
+static const struct row turn_rows[] = {
+    { "id", ID, NAMED("turn_id"), NULL },
+    { "status", WORD, NAMED("turn_status"), NULL },
+    { "items", COUNT, NAMED("turn_items"), NULL },
+    { "error", INSIDE, NAMELESS, error_rows },
+    { NULL, ID, NAMELESS, NULL },
+};
+
+static const struct row thread_rows[] = {
+    { "id", ID, NAMED("thread_id"), NULL },
+    { NULL, ID, NAMELESS, NULL },
+};
+
+static const struct row item_rows[] = {
+    { "type", WORD, NAMED("item_type"), NULL },      { "id", ID, NAMED("item_id"), NULL },
+    { "call_id", CALL_ID, NAMED("call_id"), NULL },  { "phase", WORD, NAMED("phase"), NULL },
+    { "role", WORD, NAMED("role"), NULL },           { "status", WORD, NAMED("item_status"), NULL },
+    { "success", BOOL, NAMED("success"), NULL },     { "name", SIZE, NAMED("name"), NULL },
+    { "arguments", SIZE, NAMED("arguments"), NULL }, { "text", SIZE, NAMED("text"), NULL },
+    { "content", COUNT, NAMED("content"), NULL },    { NULL, ID, NAMELESS, NULL },
+};
+
+static const struct row content_rows[] = {
+    { "threadId", ID, NAMED("thread_id"), NULL },
+    { "turnId", ID, NAMED("turn_id"), NULL },
+    { "itemId", ID, NAMED("item_id"), NULL },
+    { "callId", CALL_ID, NAMED("call_id"), NULL },
+    { "responseId", ID, NAMED("response_id"), NULL },
+    { "delta", SIZE, NAMELESS, NULL },
+    { "item", INSIDE, NAMELESS, item_rows },
+    { "turn", INSIDE, NAMELESS, turn_rows },
+    { "thread", INSIDE, NAMELESS, thread_rows },
+    { "usage", INSIDE, NAMELESS, usage_rows },
+    { "error", INSIDE, NAMELESS, error_rows },
+    { "items", ITEMS, NAMED("items"), NULL },
+    { "input", COUNT, NAMED("input"), NULL },
+    { "dynamicTools", COUNT, NAMED("tools"), NULL },
+    { "contentItems", COUNT, NAMED("content_items"), NULL },
+    { "success", BOOL, NAMED("success"), NULL },
+    { "willRetry", BOOL, NAMED("will_retry"), NULL },
+    { "effort", WORD, NAMED("effort"), NULL },
+    { "summary", WORD, NAMED("summary"), NULL },
+    { "serviceTier", WORD, NAMED("service_tier"), NULL },
+    { "approvalPolicy", WORD, NAMED("approval_policy"), NULL },
+    { "sandbox", WORD, NAMED("sandbox"), NULL },
+    { "ephemeral", BOOL, NAMED("ephemeral"), NULL },
+    { "status", VARIANT, NAMED("thread_status"), NULL },
+    { "tool", SIZE, NAMED("tool"), NULL },
+    { "arguments", SIZE, NAMED("arguments"), NULL },
+    { "message", SIZE, NAMED("message"), NULL },
+    { NULL, ID, NAMELESS, NULL },
+};
+
+static const struct row *find_row(const struct row *rows, const char *member)
 {
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        if (rows[i].place == place && rows[i].member[0] == member[0] &&
-            strcmp(rows[i].member, member) == 0)
-            return &rows[i];
+    for (const struct row *row = rows; row != NULL && row->member != NULL; row++)
+        if (row->member[0] == member[0] && row->member[1] == member[1] &&
+            strcmp(row->member, member) == 0)
+            return row;
     return NULL;
 }
 
 /* ---- values ---- */
 
-struct description {
-    struct buf *out;   /* borrowed; NULL: only what is withheld is of interest */
-    uint64_t withheld; /* bytes */
-};
-
-static void put_name(struct buf *out, const char *name, const char *suffix)
-{
-    buf_puts(out, ",\"");
-    buf_puts(out, name);
-    buf_puts(out, suffix);
-    buf_puts(out, "\":");
-}
-
-static void put_number(struct description *d, const char *name, const char *suffix,
-                       json_int_t value)
-{
-    if (d->out == NULL)
-        return;
-    put_name(d->out, name, suffix);
-    buf_put_int(d->out, value);
-}
-
-/* A word or an id: there is nothing to escape in them. */
-static void put_word(struct description *d, const char *name, const char *value)
-{
-    if (d->out == NULL)
-        return;
-    put_name(d->out, name, "");
-    buf_putc(d->out, '"');
-    buf_puts(d->out, value);
-    buf_putc(d->out, '"');
-}
-
-/* A string of which only the length is told: under its name, if it has one, else together with others. */
-static void withhold(struct description *d, const char *name, const json_t *value)
+/* A string of which only the length is told: under a name, if it has one, else together with others. */
+static void withhold(struct trace_facts *facts, const char *size_name, const json_t *value)
 {
     size_t len = json_string_length(value);
-    if (name != NULL)
-        put_number(d, name, "_bytes", (json_int_t)len);
+    if (size_name != NULL)
+        trace_fact_number(facts, TRACE_FACT_NUMBER, size_name, (int64_t)len);
     else
-        d->withheld += len;
+        facts->withheld += len;
 }
 
 /* Clients and models make up the ids of calls, so what such a one says is not shown, but which are the same. */
-static void put_mark(struct description *d, const char *name, const json_t *value)
+static void put_mark(struct trace_facts *facts, const char *name, const json_t *value)
 {
     static unsigned char key[crypto_shorthash_KEYBYTES]; /* of this process: nobody can try texts */
     static bool has_key;
-    unsigned char hash[crypto_shorthash_BYTES];
-    char mark[sizeof(CALL_PREFIX) + 2 * sizeof(hash)] = CALL_PREFIX;
+    int64_t mark = 0;
+    _Static_assert(sizeof(mark) == crypto_shorthash_BYTES, "a mark is a hash");
     if (!has_key)
         crypto_shorthash_keygen(key);
     has_key = true;
-    crypto_shorthash(hash, (const unsigned char *)json_string_value(value),
+    crypto_shorthash((unsigned char *)&mark, (const unsigned char *)json_string_value(value),
                      json_string_length(value), key);
-    sodium_bin2hex(mark + strlen(CALL_PREFIX), 2 * sizeof(hash) + 1, hash, sizeof(hash));
-    put_word(d, name, mark);
+    trace_fact_number(facts, TRACE_FACT_MARK, name, mark);
 }
 
-static void put_id(struct description *d, const char *name, const json_t *value, bool of_call)
+static void put_id(struct trace_facts *facts, const struct row *row, const json_t *value)
 {
     const char *text = json_string_value(value);
-    if (!trace_allow_is_id(text, json_string_length(value)))
-        withhold(d, name, value);
-    else if (of_call || strncmp(text, CALL_PREFIX, strlen(CALL_PREFIX)) == 0)
-        put_mark(d, name, value);
+    size_t len = json_string_length(value);
+    if (trace_fact_is_known(facts, row->name, text, len))
+        trace_fact_text(facts, row->name, text, len);
+    else if (!trace_allow_is_id(text, len))
+        withhold(facts, row->size_name, value);
+    else if (row->kind == CALL_ID || strncmp(text, CALL_PREFIX, strlen(CALL_PREFIX)) == 0)
+        put_mark(facts, row->name, value);
     else
-        put_word(d, name, text);
+        trace_fact_text(facts, row->name, text, len);
 }
 
-static void put_enum(struct description *d, const char *name, const json_t *value)
+static void put_enum(struct trace_facts *facts, const struct row *row, const json_t *value)
 {
-    const char *word = FIND(words, json_string_value(value));
+    const char *word = find_word(json_string_value(value));
     if (word != NULL)
-        put_word(d, name, word);
+        trace_fact_text(facts, row->name, word, strlen(word));
     else
-        withhold(d, name, value);
+        withhold(facts, row->size_name, value);
 }
 
 /* How many members of the array are of each of these kinds. */
-static void put_counts(struct description *d, const json_t *array, const char *member,
+static void put_counts(struct trace_facts *facts, const json_t *array, const char *member,
                        const char *name, const char *const *kinds, size_t kind_count)
 {
     size_t counts[8] = { 0 };
-    char mark = '{';
+    bool any = false;
     for (size_t i = 0; i < json_array_size(array) && i < ARRAY_LOOK_MAX; i++) {
         const char *value = json_string_value(json_object_get(json_array_get(array, i), member));
         for (size_t k = 0; value != NULL && k < kind_count; k++)
@@ -477,95 +452,88 @@ static void put_counts(struct description *d, const json_t *array, const char *m
     for (size_t k = 0; k < kind_count; k++) {
         if (counts[k] == 0)
             continue;
-        if (mark == '{')
-            put_name(d->out, name, "");
-        buf_printf(d->out, "%c\"%s\":%zu", mark, kinds[k], counts[k]);
-        mark = ',';
+        if (!any)
+            trace_fact_number(facts, TRACE_FACT_BEGIN, name, 0);
+        any = true;
+        trace_fact_number(facts, TRACE_FACT_NUMBER, kinds[k], (int64_t)counts[k]);
     }
-    if (mark == ',')
-        buf_putc(d->out, '}');
+    if (any)
+        trace_fact_number(facts, TRACE_FACT_END, NULL, 0);
 }
 
-static void put_items(struct description *d, const char *name, const json_t *array)
+static void put_items(struct trace_facts *facts, const char *name, const json_t *array)
 {
     static const char *const roles[] = { "developer", "user", "assistant" };
     static const char *const types[] = { "message", "function_call", "function_call_output" };
-    put_number(d, name, "", (json_int_t)json_array_size(array));
-    if (d->out == NULL)
-        return;
-    put_counts(d, array, "role", "roles", roles, sizeof(roles) / sizeof(roles[0]));
-    put_counts(d, array, "type", "item_types", types, sizeof(types) / sizeof(types[0]));
+    trace_fact_number(facts, TRACE_FACT_NUMBER, name, (int64_t)json_array_size(array));
+    put_counts(facts, array, "role", "roles", roles, sizeof(roles) / sizeof(roles[0]));
+    put_counts(facts, array, "type", "item_types", types, sizeof(types) / sizeof(types[0]));
 }
 
-static void put_string(struct description *d, const struct row *row, const json_t *value)
+static void put_string(struct trace_facts *facts, const struct row *row, const json_t *value)
 {
     if (row->kind == ID || row->kind == CALL_ID)
-        put_id(d, row->name, value, row->kind == CALL_ID);
+        put_id(facts, row, value);
     else if (row->kind == WORD || row->kind == VARIANT)
-        put_enum(d, row->name, value);
+        put_enum(facts, row, value);
     else
-        withhold(d, row->kind == SIZE ? row->name : NULL, value);
+        withhold(facts, row->kind == SIZE ? row->size_name : NULL, value);
 }
 
-static void put_scalar(struct description *d, const struct row *row, const json_t *value)
+static void put_scalar(struct trace_facts *facts, const struct row *row, const json_t *value)
 {
     if (row->kind == NUMBER && json_is_integer(value))
-        put_number(d, row->name, "", json_integer_value(value));
-    else if (row->kind == BOOL && json_is_boolean(value) && d->out != NULL) {
-        put_name(d->out, row->name, "");
-        buf_puts(d->out, json_is_true(value) ? "true" : "false");
-    }
+        trace_fact_number(facts, TRACE_FACT_NUMBER, row->name, json_integer_value(value));
+    else if (row->kind == BOOL && json_is_boolean(value))
+        trace_fact_number(facts, TRACE_FACT_BOOL, row->name, json_is_true(value));
 }
 
-static void put_array(struct description *d, const struct row *row, const json_t *value)
+static void put_array(struct trace_facts *facts, const struct row *row, const json_t *value)
 {
     if (row->kind == ITEMS)
-        put_items(d, row->name, value);
+        put_items(facts, row->name, value);
     else if (row->kind == COUNT)
-        put_number(d, row->name, "", (json_int_t)json_array_size(value));
+        trace_fact_number(facts, TRACE_FACT_NUMBER, row->name, (int64_t)json_array_size(value));
 }
 
 /* The first level below the content, the members in it, an error of a turn, its cause: no deeper. The rows have no circle. */
-static void put_members(struct description *d, enum place place, const json_t *object)
+static void put_members(struct trace_facts *facts, const struct row *rows, const json_t *object)
 {
     const char *member = NULL;
     json_t *value = NULL;
     json_object_foreach((json_t *)(uintptr_t)object, member, value)
     {
-        const struct row *row = find_row(place, member);
+        const struct row *row = find_row(rows, member);
         if (row == NULL) {
-            withhold(d, NULL, value);
+            withhold(facts, NULL, value);
         } else if (json_is_string(value)) {
-            put_string(d, row, value);
+            put_string(facts, row, value);
         } else if (json_is_array(value)) {
-            put_array(d, row, value);
+            put_array(facts, row, value);
         } else if (json_is_object(value) && row->kind == INSIDE) {
-            put_members(d, row->members, value);
+            put_members(facts, row->members, value);
         } else if (json_is_object(value) && row->kind == VARIANT) {
             void *first = json_object_iter(value);
-            const char *word = first != NULL ? FIND(words, json_object_iter_key(first)) : NULL;
+            const char *word = first != NULL ? find_word(json_object_iter_key(first)) : NULL;
             if (word != NULL) {
-                put_word(d, row->name, word);
-                put_members(d, row->members, json_object_iter_value(first));
+                trace_fact_text(facts, row->name, word, strlen(word));
+                put_members(facts, row->members, json_object_iter_value(first));
             }
         } else {
-            put_scalar(d, row, value);
+            put_scalar(facts, row, value);
         }
     }
 }
 
-uint64_t trace_allow_describe(struct buf *out, const json_t *content)
+void trace_allow_describe(struct trace_facts *facts, const json_t *content)
 {
-    struct description d = { .out = out };
-    put_members(&d, CONTENT, content);
-    return d.withheld;
+    put_members(facts, content_rows, content);
 }
 
-void trace_allow_rpc_id(struct buf *out, const json_t *id)
+void trace_allow_rpc_id(struct trace_facts *facts, const json_t *id)
 {
-    struct description d = { .out = out };
     if (json_is_integer(id))
-        put_number(&d, "id", "", json_integer_value(id));
+        trace_fact_number(facts, TRACE_FACT_NUMBER, "id", json_integer_value(id));
     else if (json_is_string(id))
-        withhold(&d, "id", id);
+        withhold(facts, "id_bytes", id);
 }

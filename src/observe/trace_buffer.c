@@ -7,6 +7,7 @@
 #include "file.h"
 #include "log.h"
 #include "metrics.h"
+#include "trace.h"
 #include "trace_index.h"
 #include "trace_seal.h"
 
@@ -57,12 +58,12 @@ struct trace_job {
     struct disk_job super;
     struct trace_buffer *tb; /* borrowed: outlives the jobs */
     struct limits limits;
-    bool writes;
+    struct trace_record *record; /* owned; NULL: nothing is to be written */
     struct trace_name name;
     int64_t born_ms;
-    struct buf json; /* owned */
     /* What came of it. */
-    int error; /* 0: all is well */
+    bool too_big; /* it was not written */
+    int error;    /* 0: all is well */
     size_t aged;
     size_t surplus;
     bool any_left;
@@ -185,23 +186,23 @@ bool trace_buffer_healthy(const struct trace_buffer *tb, int *ret_error)
 /* ---- in the disk's thread ---- */
 
 /* There is room before there is a file more, even a temporary one. */
-static bool sweep(struct trace_job *job)
+static bool sweep(struct trace_job *job, bool writes)
 {
     struct trace_buffer *tb = job->tb;
-    size_t keep = job->limits.files_max - (job->writes ? 1 : 0);
+    size_t keep = job->limits.files_max - (writes ? 1 : 0);
     if (!tb->cleaned)
         trace_index_remove_leftovers(tb->folder);
     tb->cleaned = true;
-    if (!trace_index_refresh(&tb->index, tb->folder, !job->writes))
+    if (!trace_index_refresh(&tb->index, tb->folder, !writes))
         return false;
     int64_t born_by_ms = (int64_t)clock_mono_ms() - job->limits.ttl_ms;
     return trace_index_prune(&tb->index, tb->folder, born_by_ms, keep, &job->aged, &job->surplus);
 }
 
-static bool write_trace(struct trace_job *job)
+static bool write_trace(struct trace_job *job, const struct buf *text)
 {
     struct trace_buffer *tb = job->tb;
-    bool ok = trace_file_write(tb->folder, &job->name, tb->key, job->json.data, job->json.len);
+    bool ok = trace_file_write(tb->folder, &job->name, tb->key, text->data, text->len);
     int error = errno;
     if (ok)
         trace_index_add(&tb->index, &job->name, job->born_ms);
@@ -213,9 +214,15 @@ static bool write_trace(struct trace_job *job)
 static void on_run(struct disk_job *super)
 {
     struct trace_job *job = (struct trace_job *)(void *)super;
-    bool ok = sweep(job) && (!job->writes || write_trace(job));
+    struct buf text = BUF_INIT;
+    if (job->record != NULL)
+        trace_record_write(job->record, &text);
+    job->too_big = text.len > TRACE_FILE_BYTES_MAX;
+    bool writes = job->record != NULL && !job->too_big;
+    bool ok = sweep(job, writes) && (!writes || write_trace(job, &text));
     job->error = ok ? 0 : errno;
     job->any_left = trace_index_oldest(&job->tb->index, &job->oldest_born_ms);
+    buf_free(&text);
 }
 
 /* ---- in the loop ---- */
@@ -235,64 +242,63 @@ static void arm_sweep(struct trace_buffer *tb, const struct trace_job *job)
     deadline_set(tb->deadlines, &tb->sweep, after_ms > 0 ? (uint64_t)after_ms : 0, on_sweep);
 }
 
+static void free_job(struct trace_job *job)
+{
+    trace_record_free(job->record);
+    free(job);
+}
+
 static void on_done(struct disk_job *super)
 {
     struct trace_job *job = (struct trace_job *)(void *)super;
     struct trace_buffer *tb = job->tb;
-    if (job->writes || job->error != 0) {
+    if (job->record != NULL || job->error != 0) {
         tb->error = job->error;
         tb->failed_ms = deadlines_now_ms(tb->deadlines);
     }
     count(tb, AGED, job->aged);
     count(tb, SURPLUS, job->surplus);
-    if (job->writes && job->error != 0)
+    if (job->too_big)
+        count(tb, TOO_BIG, 1);
+    else if (job->record != NULL && job->error != 0)
         count(tb, WRITE_FAILED, 1);
-    else if (job->writes)
+    else if (job->record != NULL)
         metric_count(M_TRACE_WRITTEN, 1);
     arm_sweep(tb, job);
-    buf_free(&job->json);
-    free(job);
+    free_job(job);
 }
 
-static struct trace_job *job_new(struct trace_buffer *tb, size_t bytes)
+static struct trace_job *job_new(struct trace_buffer *tb, struct trace_record *record)
 {
+    size_t bytes = record != NULL ? trace_record_bytes(record) : 0;
     struct trace_job *job = xcalloc(1, sizeof(*job));
     job->super = (struct disk_job){ .run = on_run, .done = on_done, .bytes = sizeof(*job) + bytes };
     job->tb = tb;
     job->limits = tb->limits;
+    job->record = record;
     return job;
 }
 
 static void on_sweep(struct deadline *d)
 {
     struct trace_buffer *tb = deadline_owner(d, struct trace_buffer, sweep);
-    struct trace_job *job = job_new(tb, 0);
+    struct trace_job *job = job_new(tb, NULL);
     if (disk_submit(tb->disk, &job->super))
         return;
-    free(job);
+    free_job(job);
     deadline_set(tb->deadlines, &tb->sweep, RETRY_MS, on_sweep);
 }
 
-void trace_buffer_put(struct trace_buffer *tb, const char *req_id, int64_t wall_ms,
-                      struct buf *json)
+void trace_buffer_put(struct trace_buffer *tb, const char *req_id, struct trace_record *record)
 {
-    struct trace_job *job = NULL;
-    if (json->len > TRACE_FILE_BYTES_MAX) {
-        count(tb, TOO_BIG, 1);
-        buf_free(json);
-        return;
-    }
-    job = job_new(tb, json->cap);
-    job->writes = true;
+    struct trace_job *job = job_new(tb, record);
+    int64_t wall_ms = trace_record_wall_ms(record);
     trace_name_make(&job->name, wall_ms, req_id, tb->key != NULL);
     job->born_ms = trace_index_born_ms(wall_ms);
-    job->json = *json;
-    *json = (struct buf)BUF_INIT;
     if (disk_submit(tb->disk, &job->super))
         return;
     count(tb, QUEUE_FULL, 1);
-    buf_free(&job->json);
-    free(job);
+    free_job(job);
 }
 
 void trace_buffer_configure(struct trace_buffer *tb, const struct trace_mode *mode, uint64_t ttl_ms,

@@ -221,6 +221,27 @@ static void test_a_value_is_written_compactly_behind_what_is_there(void **state)
     json_decref(value);
 }
 
+static void test_members_are_put_with_commas_between_them(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT;
+    buf_putc(&out, '{');
+    json_put_text(&out, "text", "a\"b");
+    json_put_text(&out, "none", NULL);
+    json_put_text(&out, "empty", "");
+    json_put_name(&out, "inside");
+    buf_putc(&out, '{');
+    json_put_int(&out, "least", INT64_MIN);
+    json_put_bool(&out, "yes", true);
+    buf_puts(&out, "}");
+    json_put_bool(&out, "no", false);
+    buf_puts(&out, "}");
+    assert_string_equal(buf_str(&out),
+                        "{\"text\":\"a\\\"b\",\"none\":null,\"empty\":null,"
+                        "\"inside\":{\"least\":-9223372036854775808,\"yes\":true},\"no\":false}");
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_what_is_missing_or_of_another_type_gives_the_fallback),
         cmocka_unit_test(test_a_key_longer_than_we_ask_for_is_missing),
         cmocka_unit_test(test_a_value_is_written_compactly_behind_what_is_there),
+        cmocka_unit_test(test_members_are_put_with_commas_between_them),
     };
     json_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);

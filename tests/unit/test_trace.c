@@ -76,28 +76,33 @@ static void delta(struct trace *trace, const char *item, const char *text)
     free(content);
 }
 
-/* The trace as JSON; the caller owns it. */
-static json_t *written(const struct trace *trace)
+/* Ends the trace: its text, which the caller frees. */
+static char *end(struct trace *trace)
 {
     struct buf out = BUF_INIT;
-    trace_write(trace, &summary, &out);
-    json_t *value = json_parse(out.data, out.len, NULL);
+    struct trace_record *record = trace_take(trace, &summary);
+    assert_non_null(record);
+    assert_int_equal(trace_record_wall_ms(record), INT64_C(1767225600250));
+    assert_true(trace_record_bytes(record) < 2 * (size_t)TRACE_BYTES_MAX);
+    trace_record_write(record, &out);
+    trace_record_free(record);
+    trace_unref(trace);
+    return buf_detach(&out);
+}
+
+/* The same as JSON; the caller owns it. */
+static json_t *written(struct trace *trace)
+{
+    char *text = end(trace);
+    json_t *value = json_parse(text, strlen(text), NULL);
     assert_non_null(value);
-    buf_free(&out);
+    free(text);
     return value;
 }
 
 static const json_t *event_at(const json_t *value, size_t i)
 {
     return json_array_get(json_object_get(value, "events"), i);
-}
-
-static void expect_text(const struct trace *trace, const char *expected)
-{
-    struct buf out = BUF_INIT;
-    trace_write(trace, &summary, &out);
-    assert_string_equal(buf_str(&out), expected);
-    buf_free(&out);
 }
 
 /* ---- the whole ---- */
@@ -125,8 +130,10 @@ static void test_a_trace_is_exactly_this_json(void **state)
     json_decref(id);
     pass_us(50);
     trace_repeat(trace, "keepalive");
-    expect_text(trace, SUMMARY
-                "0,\"events\":[{\"ts_ms\":0,\"type\":\"http\",\"event\":\"received\","
+    char *text = end(trace);
+    assert_string_equal(
+        text,
+        SUMMARY "0,\"events\":[{\"ts_ms\":0,\"type\":\"http\",\"event\":\"received\","
                 "\"bytes\":10},"
                 "{\"ts_ms\":1.5,\"type\":\"stage\",\"event\":\"queued\",\"waiting\":3,"
                 "\"reason\":\"busy\",\"first\":true},"
@@ -136,20 +143,18 @@ static void test_a_trace_is_exactly_this_json(void **state)
                 "{\"ts_ms\":2,\"type\":\"rpc_response\",\"method\":\"turn/start\",\"bytes\":12,"
                 "\"redacted\":true,\"id\":7,\"outcome\":\"error\",\"code\":-32001},"
                 "{\"ts_ms\":2.05,\"type\":\"stage\",\"event\":\"keepalive\"}]}");
-    trace_unref(trace);
+    free(text);
 }
 
 static void test_a_request_without_a_trace_records_nothing(void **state)
 {
     (void)state;
-    struct buf out = BUF_INIT;
     trace_http(NULL, "received", LOG_INT("bytes", 1));
     trace_repeat(NULL, "keepalive");
     note(NULL, "turn/started", "{}");
     assert_null(trace_ref(NULL));
-    assert_int_equal(trace_wall_ms(NULL), 0);
-    trace_write(NULL, &summary, &out);
-    assert_int_equal(out.len, 0);
+    assert_null(trace_take(NULL, &summary));
+    trace_record_free(NULL);
     trace_close(NULL);
     trace_unref(NULL);
 }
@@ -157,16 +162,30 @@ static void test_a_request_without_a_trace_records_nothing(void **state)
 static void test_what_comes_after_the_end_is_nobodys(void **state)
 {
     (void)state;
-    struct trace *trace = begin();
-    struct trace *turns = trace_ref(trace);
-    trace_http(trace, "received", LOG_INT("bytes", 10));
-    trace_close(trace);
-    trace_unref(trace);
-    trace_http(turns, "late", LOG_INT("bytes", 10));
-    trace_repeat(turns, "keepalive");
-    delta(turns, "msg_1", "late");
-    expect_text(turns, SUMMARY "0,\"events\":[]}");
-    trace_unref(turns);
+    for (int taken = 0; taken < 2; taken++) {
+        struct trace *trace = begin();
+        struct trace *turns = trace_ref(trace);
+        struct trace_record *record = NULL;
+        struct buf out = BUF_INIT;
+        trace_http(trace, "received", LOG_INT("bytes", 10));
+        if (taken)
+            record = trace_take(trace, &summary);
+        trace_close(trace);
+        trace_unref(trace);
+        trace_http(turns, "late", LOG_INT("bytes", 10));
+        trace_repeat(turns, "keepalive");
+        delta(turns, "msg_1", "late");
+        assert_null(trace_take(turns, &summary));
+        trace_unref(turns);
+        if (taken) {
+            trace_record_write(record, &out);
+            assert_string_equal(buf_str(&out),
+                                SUMMARY "0,\"events\":[{\"ts_ms\":0,\"type\":\"http\","
+                                        "\"event\":\"received\",\"bytes\":10}]}");
+        }
+        trace_record_free(record);
+        buf_free(&out);
+    }
 }
 
 /* ---- bounds ---- */
@@ -195,7 +214,6 @@ static void test_pieces_that_follow_each_other_count_as_one_event(void **state)
     assert_null(event_at(value, 2));
     free(first);
     json_decref(value);
-    trace_unref(trace);
 }
 
 static void test_pieces_of_turns_side_by_side_are_counted_apart(void **state)
@@ -213,7 +231,6 @@ static void test_pieces_of_turns_side_by_side_are_counted_apart(void **state)
     /* One more than is looked back at: the oldest is new again, each time. */
     assert_true(json_array_size(json_object_get(value, "events")) > 100);
     json_decref(value);
-    trace_unref(trace);
 
     trace = begin();
     for (int round = 0; round < 100; round++)
@@ -224,7 +241,6 @@ static void test_pieces_of_turns_side_by_side_are_counted_apart(void **state)
     for (size_t i = 0; i < TRACE_LOOK_BACK; i++)
         assert_int_equal(json_int_at(event_at(value, i), "count", 0), 100);
     json_decref(value);
-    trace_unref(trace);
 }
 
 static void test_what_is_no_piece_stands_alone(void **state)
@@ -241,7 +257,6 @@ static void test_what_is_no_piece_stands_alone(void **state)
     assert_string_equal(json_str_at(event_at(value, 3), "method"), "other");
     assert_int_equal(json_int_at(event_at(value, 3), "count", 0), 3);
     json_decref(value);
-    trace_unref(trace);
 }
 
 static json_int_t number_of(const json_t *value, size_t i)
@@ -263,7 +278,6 @@ static void test_of_too_many_events_those_between_are_counted(void **state)
     assert_int_equal(number_of(value, TRACE_FIRST_MAX), TRACE_FIRST_MAX + 1234);
     assert_int_equal(number_of(value, TRACE_EVENTS_MAX - 1), all - 1);
     json_decref(value);
-    trace_unref(trace);
 }
 
 /* Whatever the sizes of events: none is lost without being counted, and the file has a bound. */
@@ -276,38 +290,54 @@ static void test_large_events_are_bounded_by_their_memory(void **state)
     struct trace *trace = begin();
     for (int i = 0; i < 5000; i++)
         trace_stage(trace, "step", LOG_INT("n", i), LOG_ID("large", i % 3 == 0 ? large : "x"));
-    struct buf out = BUF_INIT;
-    trace_write(trace, &summary, &out);
-    assert_true(out.len < 2 * (size_t)TRACE_BYTES_MAX);
-    json_t *value = json_parse(out.data, out.len, NULL);
+    char *text = end(trace);
+    assert_true(strlen(text) < 2 * (size_t)TRACE_BYTES_MAX);
+    json_t *value = json_parse(text, strlen(text), NULL);
     size_t kept = json_array_size(json_object_get(value, "events"));
     assert_int_equal(kept + (size_t)json_int_at(value, "events_dropped", 0), 5000);
     assert_int_equal(number_of(value, 0), 0);
     assert_int_equal(number_of(value, kept - 1), 4999);
     json_decref(value);
-    buf_free(&out);
-    trace_unref(trace);
+    free(text);
 }
 
 /* ---- what may be shown ---- */
 
-/* The members that describe this content; the caller frees them. */
-static char *described(const char *content, uint64_t *ret_withheld)
+/* The members that are said, each with a comma before it; the caller frees them. */
+static char *members(const struct trace_facts *facts)
 {
     struct buf out = BUF_INIT;
-    json_t *value = json_parse(content, strlen(content), NULL);
-    assert_non_null(value);
-    *ret_withheld = trace_allow_describe(&out, value);
-    assert_int_equal(trace_allow_describe(NULL, value), *ret_withheld);
-    json_decref(value);
+    for (size_t i = 0; i < facts->count; i++)
+        trace_fact_write(&out, &facts->list[i]);
     return buf_detach(&out);
 }
 
-static void expect_described(const char *content, const char *members, uint64_t withheld)
+/* The members that describe this content, also for who knows them already; the caller frees them. */
+static char *described(const char *content, uint64_t *ret_withheld)
+{
+    struct trace_facts facts;
+    struct trace_facts again;
+    json_t *value = json_parse(content, strlen(content), NULL);
+    assert_non_null(value);
+    trace_facts_begin(&facts, NULL, 0);
+    trace_allow_describe(&facts, value);
+    trace_facts_begin(&again, facts.list, facts.count);
+    trace_allow_describe(&again, value);
+    char *text = members(&facts);
+    char *same = members(&again);
+    assert_string_equal(text, same);
+    assert_int_equal(again.withheld, facts.withheld);
+    *ret_withheld = facts.withheld;
+    free(same);
+    json_decref(value);
+    return text;
+}
+
+static void expect_described(const char *content, const char *expected, uint64_t withheld)
 {
     uint64_t got = 0;
     char *text = described(content, &got);
-    assert_string_equal(text, members);
+    assert_string_equal(text, expected);
     assert_int_equal(got, withheld);
     free(text);
 }
@@ -387,6 +417,75 @@ static void test_of_any_other_string_only_the_length_is_told(void **state)
                      ",\"thread_id_bytes\":4", 7);
 }
 
+/* Whatever a message has at once, there is room for it. */
+static void test_a_message_may_have_every_member(void **state)
+{
+    (void)state;
+    static const char item[] = "{\"type\":\"message\",\"id\":\"msg_1\",\"call_id\":\"call_1\","
+                               "\"phase\":\"commentary\",\"role\":\"user\",\"status\":\"failed\","
+                               "\"success\":true,\"name\":\"x\",\"arguments\":\"x\",\"text\":\"x\","
+                               "\"content\":[]}";
+    static const char error[] =
+        "{\"message\":\"x\",\"codexErrorInfo\":{\"other\":{\"httpStatusCode\":1}}}";
+    static const char list[] = "[{\"role\":\"user\",\"type\":\"message\"},"
+                               "{\"role\":\"developer\",\"type\":\"function_call\"},"
+                               "{\"role\":\"assistant\",\"type\":\"function_call_output\"}]";
+    char *content = NULL;
+    uint64_t withheld = 0;
+    assert_true(
+        asprintf(&content,
+                 "{\"threadId\":\"thread_1\",\"turnId\":\"turn_1\",\"itemId\":\"msg_1\","
+                 "\"callId\":\"call_1\",\"responseId\":\"resp_1\",\"delta\":\"x\",\"item\":%s,"
+                 "\"turn\":{\"id\":\"turn_1\",\"status\":\"failed\",\"items\":[],\"error\":%s},"
+                 "\"thread\":{\"id\":\"thread_1\"},\"usage\":{\"inputTokens\":1,"
+                 "\"cachedInputTokens\":1,\"outputTokens\":1,\"reasoningOutputTokens\":1},"
+                 "\"error\":%s,\"items\":%s,\"input\":[],\"dynamicTools\":[],\"contentItems\":[],"
+                 "\"success\":true,\"willRetry\":true,\"effort\":\"high\",\"summary\":\"auto\","
+                 "\"serviceTier\":\"fast\",\"approvalPolicy\":\"never\",\"sandbox\":\"read-only\","
+                 "\"ephemeral\":true,\"status\":\"idle\",\"tool\":\"x\",\"arguments\":\"x\","
+                 "\"message\":\"x\"}",
+                 item, error, error, list) > 0);
+    char *text = described(content, &withheld);
+    assert_non_null(strstr(text, ",\"roles\":{\"developer\":1,\"user\":1,\"assistant\":1},"));
+    assert_non_null(strstr(text, ",\"message_bytes\":1"));
+    assert_int_equal(withheld, 1);
+    free(text);
+
+    json_t *value = json_parse(content, strlen(content), NULL);
+    json_t *id = json_integer(7);
+    const struct trace_message answer = { .type = TRACE_RPC_SERVER_REQUEST,
+                                          .method = "item/tool/call",
+                                          .id = id,
+                                          .content = value,
+                                          .status = "error",
+                                          .code = -1,
+                                          .answer = true };
+    struct trace *trace = begin();
+    trace_rpc(trace, &answer);
+    json_decref(written(trace));
+    json_decref(id);
+    json_decref(value);
+    free(content);
+}
+
+/* What an event before has shown is known by its place and name, never by its name or its text alone. */
+static void test_an_id_is_known_only_as_what_it_was(void **state)
+{
+    (void)state;
+    struct trace *trace = begin();
+    note(trace, "turn/started", "{\"threadId\":\"thread_1\",\"turnId\":\"turn_1\"}");
+    note(trace, "turn/started", "{\"threadId\":\"thread_2\",\"turnId\":\"se cret\"}");
+    note(trace, "turn/started", "{\"threadId\":\"se cret\",\"turnId\":\"se cret\"}");
+    note(trace, "turn/started", "{\"effort\":\"high\",\"turnId\":\"turn_1\"}");
+    note(trace, "turn/started", "{\"threadId\":\"high\",\"turnId\":\"turn_1\"}");
+    char *text = end(trace);
+    assert_null(strstr(text, "cret"));
+    assert_non_null(strstr(text, "\"thread_id\":\"thread_2\",\"turn_id_bytes\":7}"));
+    assert_non_null(strstr(text, "\"thread_id_bytes\":7,\"turn_id_bytes\":7}"));
+    assert_non_null(strstr(text, "\"thread_id_bytes\":4,\"turn_id\":\"turn_1\"}"));
+    free(text);
+}
+
 static void test_the_id_of_a_call_shows_only_which_are_the_same(void **state)
 {
     (void)state;
@@ -429,12 +528,14 @@ static void test_ids_have_the_form_of_ids(void **state)
     assert_false(trace_allow_is_id(LITERAL("xcall_1")));
 }
 
-static void expect_rpc_id(json_t *id, const char *members)
+static void expect_rpc_id(json_t *id, const char *expected)
 {
-    struct buf out = BUF_INIT;
-    trace_allow_rpc_id(&out, id);
-    assert_string_equal(buf_str(&out), members);
-    buf_free(&out);
+    struct trace_facts facts;
+    trace_facts_begin(&facts, NULL, 0);
+    trace_allow_rpc_id(&facts, id);
+    char *text = members(&facts);
+    assert_string_equal(text, expected);
+    free(text);
     json_decref(id);
 }
 
@@ -459,13 +560,13 @@ static void test_methods_are_those_of_the_app_server(void **state)
         "windowsSandbox/setupCompleted",
     };
     for (size_t i = 0; i < COUNT_OF(known); i++)
-        assert_string_equal(trace_allow_method(known[i]), known[i]);
-    assert_string_equal(trace_allow_method("thread/starts"), "other");
-    assert_string_equal(trace_allow_method(""), "other");
-    assert_true(trace_allow_is_piece("item/agentMessage/delta"));
-    assert_true(trace_allow_is_piece("item/reasoning/summaryTextDelta"));
-    assert_true(trace_allow_is_piece("other"));
-    assert_false(trace_allow_is_piece("turn/completed"));
+        assert_string_equal(trace_allow_method(known[i])->name, known[i]);
+    assert_string_equal(trace_allow_method("thread/starts")->name, "other");
+    assert_string_equal(trace_allow_method("")->name, "other");
+    assert_true(trace_allow_method("item/agentMessage/delta")->comes_in_pieces);
+    assert_true(trace_allow_method("item/reasoning/summaryTextDelta")->comes_in_pieces);
+    assert_true(trace_allow_method("other")->comes_in_pieces);
+    assert_false(trace_allow_method("turn/completed")->comes_in_pieces);
 }
 
 int main(void)
@@ -481,6 +582,8 @@ int main(void)
         cmocka_unit_test(test_large_events_are_bounded_by_their_memory),
         cmocka_unit_test(test_members_that_are_known_are_shown),
         cmocka_unit_test(test_of_any_other_string_only_the_length_is_told),
+        cmocka_unit_test(test_a_message_may_have_every_member),
+        cmocka_unit_test(test_an_id_is_known_only_as_what_it_was),
         cmocka_unit_test(test_the_id_of_a_call_shows_only_which_are_the_same),
         cmocka_unit_test(test_ids_have_the_form_of_ids),
         cmocka_unit_test(test_ids_of_calls_are_numbers_or_lengths),

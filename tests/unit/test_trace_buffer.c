@@ -10,6 +10,7 @@
 #include "loop.h"
 #include "metrics.h"
 #include "settle.h"
+#include "trace.h"
 #include "trace_index.h"
 #include "trace_seal.h"
 #include "unit.h"
@@ -27,7 +28,7 @@
 #define HOUR_MS 3600000
 #define DAY_MS (24 * (int64_t)HOUR_MS)
 #define ID "req_0123456789abcdefABCDEF%02d"
-#define TEXT "{\"v\":1}"
+#define TEXT "{\"v\":1}" /* in the place of a trace */
 
 /* ---- a wall clock that can be set: the names of an executable come before those of the C library ---- */
 
@@ -103,14 +104,42 @@ static void configure(struct world *w, const char *mode, int64_t ttl_ms, size_t 
     trace_buffer_configure(w->tb, &parsed, (uint64_t)ttl_ms, files_max);
 }
 
+static uint64_t now_ns(void)
+{
+    return 0;
+}
+
+/* What a request of that model leaves. */
+static struct trace_record *recorded(int64_t wall_ms, const char *model)
+{
+    const struct trace_summary summary = { .req_id = "req_1", .model = model };
+    struct trace *trace = trace_new(now_ns, wall_ms);
+    struct trace_record *record = trace_take(trace, &summary);
+    trace_unref(trace);
+    return record;
+}
+
 static void put(struct world *w, int number, int64_t wall_ms)
 {
     char id[ID_SIZE];
-    struct buf json = BUF_INIT;
     snprintf(id, sizeof(id), ID, number);
-    buf_puts(&json, TEXT);
-    trace_buffer_put(w->tb, id, wall_ms, &json);
-    assert_null(json.data);
+    trace_buffer_put(w->tb, id, recorded(wall_ms, "gpt-x"));
+}
+
+/* The text of a trace that `put` has left. */
+static void write_trace(struct buf *out, int64_t wall_ms)
+{
+    struct trace_record *record = recorded(wall_ms, "gpt-x");
+    trace_record_write(record, out);
+    trace_record_free(record);
+}
+
+static void expect_trace(struct buf *text, int64_t wall_ms)
+{
+    struct buf expected = BUF_INIT;
+    write_trace(&expected, wall_ms);
+    assert_string_equal(buf_str(text), buf_str(&expected));
+    buf_free(&expected);
 }
 
 /* A file of an earlier run. */
@@ -224,7 +253,7 @@ static void test_a_trace_is_a_file_for_its_owner_alone(void **state)
     char *path = xasprintf("%s/%s", w->path, name.text);
     struct buf text = BUF_INIT;
     assert_true(file_read(path, &text, 1000));
-    assert_string_equal(buf_str(&text), TEXT);
+    expect_trace(&text, now_ms);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(files(w), 1);
@@ -465,12 +494,13 @@ static void test_a_full_disk_costs_one_old_trace_and_leaves_nothing_half_written
 static void test_a_trace_that_is_too_big_is_counted(void **state)
 {
     struct world *w = *state;
-    struct buf json = BUF_INIT;
+    char *model = malloc(TRACE_FILE_BYTES_MAX);
+    assert_non_null(model);
+    memset(model, 'x', TRACE_FILE_BYTES_MAX - 1);
+    model[TRACE_FILE_BYTES_MAX - 1] = '\0';
     configure(w, "all", DAY_MS, 3);
-    memset(buf_reserve(&json, TRACE_FILE_BYTES_MAX + 1), 'x', TRACE_FILE_BYTES_MAX + 1);
-    json.len = TRACE_FILE_BYTES_MAX + 1;
-    trace_buffer_put(w->tb, "req_0123456789abcdefABCDEF01", clock_wall_ms(), &json);
-    assert_null(json.data);
+    trace_buffer_put(w->tb, "req_0123456789abcdefABCDEF01", recorded(clock_wall_ms(), model));
+    free(model);
     settle(w);
     assert_int_equal(files(w), 0);
     assert_metric("codex_trace_pruned_total{reason=\"too_big\"} 1");
@@ -545,7 +575,9 @@ static void test_the_list_has_the_newest_first(void **state)
     assert_int_equal(json_array_size(json_at(list, "traces")), 2);
     const json_t *first = json_array_get(json_at(list, "traces"), 0);
     assert_string_equal(json_str_at(first, "req_id"), "req_0123456789abcdefABCDEF03");
-    assert_int_equal(json_int_at(first, "bytes", 0), strlen(TEXT));
+    buf_clear(&text);
+    write_trace(&text, 0);
+    assert_int_equal(json_int_at(first, "bytes", 0), text.len);
     assert_int_equal(json_bool_at(first, "sealed", 1), 0);
     json_decref(list);
     buf_free(&text);
@@ -563,11 +595,12 @@ static void test_a_trace_is_read_back_and_a_damaged_one_is_told(void **state)
 {
     struct world *w = *state;
     struct buf text = BUF_INIT;
+    int64_t now_ms = clock_wall_ms();
     configure(w, "all", DAY_MS, 10);
-    put(w, 1, clock_wall_ms());
+    put(w, 1, now_ms);
     settle(w);
     assert_int_equal(read_one(w, 1, &text), TRACE_READ_OK);
-    assert_string_equal(buf_str(&text), TEXT);
+    expect_trace(&text, now_ms);
     assert_int_equal(read_one(w, 2, &text), TRACE_READ_NONE);
     static const char *const wrong[] = { "", "[]", "{\"v\":", "{} x", "7", "{\"a\":\"\xff\"}" };
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
@@ -617,11 +650,12 @@ static void test_sealed_and_plain_traces_live_together(void **state)
     put(w, 1, clock_wall_ms());
     settle(w);
     reopen(w, need_key(w, "key"));
-    put(w, 2, clock_wall_ms());
+    int64_t now_ms = clock_wall_ms();
+    put(w, 2, now_ms);
     settle(w);
     assert_int_equal(read_one(w, 1, &text), TRACE_READ_OK);
     assert_int_equal(read_one(w, 2, &text), TRACE_READ_OK);
-    assert_string_equal(buf_str(&text), TEXT);
+    expect_trace(&text, now_ms);
     buf_clear(&text);
     assert_true(trace_buffer_list(w->tb, 1, &text));
     assert_non_null(strstr(buf_str(&text), "\"sealed\":true"));
@@ -720,10 +754,8 @@ static void test_ten_thousand_writes_keep_to_the_limit(void **state)
     int64_t now_ms = clock_wall_ms();
     for (int i = 0; i < MANY; i++) {
         char id[ID_SIZE];
-        struct buf json = BUF_INIT;
         id_make(id, "req_");
-        buf_puts(&json, TEXT);
-        trace_buffer_put(w->tb, id, now_ms + i, &json);
+        trace_buffer_put(w->tb, id, recorded(now_ms + i, "gpt-x"));
         if (i % AT_ONCE == AT_ONCE - 1)
             settle(w);
         if (i % 50 == 0)

@@ -32,18 +32,30 @@ static uint64_t now_ns(void)
     return 0;
 }
 
-/* The trace's events, one a line: type, name and what this test looks at; the caller frees the text. */
-static char *told(const struct trace *trace)
+/* Ends the trace; its events, which the caller frees. */
+static json_t *take_events(struct trace *trace)
+{
+    const struct trace_summary summary = { .req_id = "req_1" };
+    struct trace_record *record = trace_take(trace, &summary);
+    struct buf out = BUF_INIT;
+    trace_record_write(record, &out);
+    json_t *value = json_parse(out.data, out.len, NULL);
+    json_t *list = json_incref(json_object_get(value, "events"));
+    json_decref(value);
+    buf_free(&out);
+    trace_record_free(record);
+    return list;
+}
+
+/* The same, one a line: type, name and what this test looks at; the caller frees the text. */
+static char *told(struct trace *trace)
 {
     static const char *const members[] = { "state", "outcome", "id", "answer", "count" };
-    const struct trace_summary summary = { .req_id = "req_1" };
-    struct buf out = BUF_INIT;
     struct buf lines = BUF_INIT;
     size_t i = 0;
     const json_t *event = NULL;
-    trace_write(trace, &summary, &out);
-    json_t *value = json_parse(out.data, out.len, NULL);
-    json_array_foreach(json_object_get(value, "events"), i, event)
+    json_t *list = take_events(trace);
+    json_array_foreach(list, i, event)
     {
         const char *method = json_str_at(event, "method");
         buf_puts(&lines, method != NULL ? json_str_at(event, "type") + 4 : "");
@@ -56,12 +68,11 @@ static char *told(const struct trace *trace)
         }
         buf_putc(&lines, '\n');
     }
-    json_decref(value);
-    buf_free(&out);
+    json_decref(list);
     return buf_detach(&lines);
 }
 
-static void expect(const struct trace *trace, const char *expected)
+static void expect(struct trace *trace, const char *expected)
 {
     char *text = told(trace);
     assert_string_equal(text, expected);
@@ -124,7 +135,6 @@ static void test_the_interrupt_of_a_client_that_left_is_told(void **state)
     turn_detach(o.turn);
     expect(trace, OPENED " turn \"interrupting\"\nrequest turn/interrupt 4\n");
     /* The request is over: what comes now is nobody's, and the turn holds the last reference. */
-    trace_close(trace);
     trace_unref(trace);
     turn_bench_interrupt(&b, 'a');
     turn_bench_release(&b, 'a');
@@ -196,10 +206,8 @@ static void test_a_refused_call_and_a_lost_worker_are_told(void **state)
 static void test_sizes_are_those_of_the_lines(void **state)
 {
     (void)state;
-    const struct trace_summary summary = { .req_id = "req_1" };
     struct turn_bench b;
     struct owner o;
-    struct buf out = BUF_INIT;
     turn_bench_begin(&b, BENCH_RPC_MS, BENCH_TURN_MS);
     struct trace *trace = begin(&b, &o);
     char *line = json_dumps(json_array_get(b.wire.sent, 0), JSON_COMPACT);
@@ -207,16 +215,13 @@ static void test_sizes_are_those_of_the_lines(void **state)
     static const char answer[] = "{\"id\":1,\"result\":{\"thread\":{\"id\":\"thread_1\"}}}";
     assert_true(rpc_receive(b.wire.rpc, answer, strlen(answer)));
     (void)wire_expect(&b.wire, "thread/inject_items", NULL);
-    trace_write(trace, &summary, &out);
-    json_t *value = json_parse(out.data, out.len, NULL);
-    const json_t *list = json_object_get(value, "events");
+    json_t *list = take_events(trace);
     assert_int_equal(json_int_at(json_array_get(list, 1), "bytes", 0), strlen(line) + 1);
     assert_int_equal(json_int_at(json_array_get(list, 1), "tools", 0), 2);
     assert_int_equal(json_int_at(json_array_get(list, 2), "bytes", 0), sizeof(answer));
     assert_string_equal(json_str_at(json_array_get(list, 2), "thread_id"), "thread_1");
     assert_string_equal(json_str_at(json_array_get(list, 3), "thread_id"), "thread_1");
-    json_decref(value);
-    buf_free(&out);
+    json_decref(list);
     free(line);
     turns_worker_gone(b.turns);
     trace_unref(trace);
