@@ -337,21 +337,29 @@ static void test_the_time_of_a_heartbeat_is_told_and_grows_while_none_is_answere
     deadline_clear(l->loop.deadlines, &tick);
 }
 
-/* Writes until not even a heartbeat finds room any more. */
+/* Says as much as there is room for. */
+static void say_often(struct life *l, size_t characters)
+{
+    struct buf text = BUF_INIT;
+    for (size_t i = 0; i < characters; i++)
+        buf_puts(&text, "\xf0\x9f\x98\x80"); /* it is characters that cost time, not bytes */
+    json_t *id = json_null();
+    json_t *result = json_stringn_nocheck(text.data, text.len);
+    size_t before = 0;
+    do {
+        before = incarnation_input_queue(l->inc);
+        rpc_answer(l->rpc, id, json_incref(result));
+    } while (incarnation_input_queue(l->inc) != before);
+    json_decref(result);
+    buf_free(&text);
+}
+
+/* Not even a heartbeat finds room any more. */
 static void fill_input(struct life *l)
 {
-    static const size_t lens[] = { 1 << 20, 1 << 10, 1 };
-    char *text = malloc(lens[0] + 1);
-    memset(text, 'x', lens[0]);
-    for (size_t i = 0; i < COUNT_OF(lens); i++) {
-        size_t before = 0;
-        text[lens[i]] = '\0';
-        do {
-            before = incarnation_input_queue(l->inc);
-            rpc_notify(l->rpc, text);
-        } while (incarnation_input_queue(l->inc) != before);
-    }
-    free(text);
+    say_often(l, 1 << 18);
+    say_often(l, 1 << 8);
+    say_often(l, 1);
     assert_true(incarnation_input_queue(l->inc) > 63 << 20);
 }
 
@@ -524,7 +532,7 @@ static void test_what_a_lost_worker_still_says_reaches_nobody(void **state)
     struct talk talk = { 0 };
     l->talk = &talk;
     spawn_ready(l, "ignore_eof=1,ignore_sigterm=1");
-    talk_in(l, &talk, "fake:{\"deltas\":100000}");
+    talk_in(l, &talk, "fake:{\"deltas\":5000,\"size\":2000}");
     wait_for_talk(l, &talk, talk_has_text);
     size_t heard = talk.text.len;
     incarnation_kill(l->inc, "test"); /* in the middle: its output is full of words */
