@@ -72,6 +72,25 @@ static inline void loop_until_true(struct loop *l, const bool *flag)
     loop_until(l, loop_is_true, flag);
 }
 
+struct loop_pass {
+    struct deadline deadline;
+    bool over;
+};
+
+static inline void loop_on_passed(struct deadline *d)
+{
+    deadline_owner(d, struct loop_pass, deadline)->over = true;
+}
+
+/* At least so much time passes, of something that must not happen meanwhile. */
+static inline void loop_pass(struct loop *l, uint64_t ms)
+{
+    struct loop_pass pass = { .over = false };
+    uv_update_time(&l->uv);
+    deadline_set(l->deadlines, &pass.deadline, ms, loop_on_passed);
+    loop_until_true(l, &pass.over);
+}
+
 /* What is due now happens; nothing is waited for. */
 static inline void loop_turn(struct loop *l)
 {

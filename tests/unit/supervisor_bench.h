@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define BENCH_LONG_MS 600000 /* of what is not to happen */
+#define BENCH_DRAIN_MS 150   /* a retired worker has been looked at by then */
 #define BENCH_STREAKS 8
 
 struct bench {

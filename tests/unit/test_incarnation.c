@@ -470,6 +470,7 @@ static void test_a_retired_worker_finishes_its_turns_and_keeps_none(void **state
     wait_for_talk(l, &talk, talk_has_text);
     wait_for_pause(incarnation_pid(l->inc));
     incarnation_retire(l->inc);
+    loop_pass(&l->loop, BENCH_DRAIN_MS);
     assert_int_equal(incarnation_active(l->inc), 1);
     assert_int_equal(kill(incarnation_pid(l->inc), SIGCONT), 0);
     wait_for_end(l);

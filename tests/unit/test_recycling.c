@@ -92,6 +92,7 @@ static void test_turns_of_the_old_worker_come_to_their_end(void **state)
     wait_for_pause(b->first_pid);
     supervisor_recycle(b->sup, "test");
     wait_for_ready(b, 2);
+    loop_pass(&b->loop, BENCH_DRAIN_MS);
     assert_int_equal(status_of(b).retired, 1);
     assert_int_equal(supervisor_active(b->sup), 1); /* of an old one counts, too */
     assert_works(b);
