@@ -6,29 +6,46 @@
 #include "deadline.h"
 #include "unit.h"
 
+#include <time.h>
 #include <uv.h>
 
 #define LOOP_GUARD_MS 60000
+#define LOOP_WORKED_MS 1000 /* in that time: who did so does not wait in vain */
+#define LOOP_GUARDS_MAX 8   /* but a loop that turns for ever ends, too */
 
 struct loop {
     uv_loop_t uv;
     uv_timer_t guard;
+    uint64_t worked_ms; /* processor time when the guard began */
+    unsigned guards;    /* that have passed */
     uv_prepare_t before_wait;
     struct deadlines *deadlines;
     bool (*done)(const void *ctx); /* of the loop_until under way */
     const void *ctx;
 };
 
-static inline void loop_on_guard(uv_timer_t *guard)
+static inline uint64_t loop_worked_ms(void)
 {
-    (void)guard;
-    fail_msg("nothing came for %d s", LOOP_GUARD_MS / 1000);
+    return (uint64_t)clock() * 1000 / CLOCKS_PER_SEC;
 }
 
-/* From now on. What was done before on a slow machine does not count, nor does it by the loop's clock, which stood still
- * meanwhile. */
+/* A slow machine is no hang: as long as we work, something comes. */
+static inline void loop_on_guard(uv_timer_t *guard)
+{
+    struct loop *l = guard->data;
+    uint64_t worked_ms = loop_worked_ms();
+    if (worked_ms - l->worked_ms < LOOP_WORKED_MS || ++l->guards == LOOP_GUARDS_MAX)
+        fail_msg("nothing came for %d s", LOOP_GUARD_MS / 1000);
+    l->worked_ms = worked_ms;
+    uv_timer_start(guard, loop_on_guard, LOOP_GUARD_MS, 0);
+}
+
+/* From now on. What was done before does not count, nor does it by the loop's clock, which stood still meanwhile. */
 static inline void loop_guard(struct loop *l)
 {
+    l->guards = 0;
+    l->worked_ms = loop_worked_ms();
+    l->guard.data = l;
     uv_update_time(&l->uv);
     uv_timer_start(&l->guard, loop_on_guard, LOOP_GUARD_MS, 0);
 }
