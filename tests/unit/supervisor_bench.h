@@ -86,7 +86,7 @@ static inline void bench_on_listed(void *ctx, const struct rpc_reply *reply)
 /* The greeting that is under way: one question. */
 static inline void bench_ask(struct bench *b)
 {
-    rpc_call(b->rpc, "model/list", json_object(), 60000, bench_on_listed, b, NULL);
+    rpc_call(b->rpc, "model/list", json_object(), BENCH_LONG_MS, bench_on_listed, b, NULL);
 }
 
 /* g(reet) */

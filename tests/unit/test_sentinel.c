@@ -17,8 +17,8 @@
 /* A worker that ignores what can be ignored, with a child of the same kind. */
 #define STUBBORN                                                                                   \
     "trap '' TERM HUP INT; (while :; do sleep 60; done) & echo; while :; do sleep 60; done"
-/* One that ends with its input. */
-#define GOOD "echo; while read -r line; do :; done; exit 7"
+/* One that ends with its input, soon after it. */
+#define GOOD "echo; while read -r line; do :; done; sleep 0.2; exit 7"
 
 /* What a guarder tells us. */
 struct report {
