@@ -227,7 +227,7 @@ static void run(const struct input *of, size_t variant, const unsigned char *dat
              of->name, variant, current.path);
     current.data = data;
     current.len = len;
-    alarm(20);
+    alarm(60);
     (void)LLVMFuzzerTestOneInput(data, len);
     alarm(0);
     current.data = NULL;

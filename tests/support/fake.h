@@ -48,6 +48,7 @@ enum fault {
     FAULT_HALF,
     FAULT_MUTE,
     FAULT_HANG,
+    FAULT_PAUSE,
     FAULT_EXIT,
     FAULT_CRASH,
     FAULT_COUNT

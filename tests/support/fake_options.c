@@ -51,6 +51,7 @@ static const struct option {
     { "exit", FAULT_AT(FAULT_EXIT), "none", "STEP: exit with exit_code" },
     { "exit_code", NUMBER_AT(exit_code), "1", "" },
     { "hang", FAULT_AT(FAULT_HANG), "none", "STEP: do nothing any more, but end on SIGTERM" },
+    { "pause", FAULT_AT(FAULT_PAUSE), "none", "STEP: stop itself, until it gets SIGCONT" },
     { "slow", FAULT_AT(FAULT_SLOW), "none", "STEP: sleep for slow_ms, the whole process" },
     { "slow_ms", NUMBER_AT(slow_ms), "1000", "" },
     { "deaf", FAULT_AT(FAULT_DEAF), "none", "STEP: read stdin no more" },

@@ -135,6 +135,12 @@ static void strike_hang(struct fake *f)
         (void)wait_for(f, NULL, 0, FAKE_NEVER);
 }
 
+static void strike_pause(struct fake *f)
+{
+    (void)f;
+    (void)raise(SIGSTOP);
+}
+
 static void strike_exit(struct fake *f)
 {
     fake_exit(f, (int)f->opt.exit_code);
@@ -153,6 +159,7 @@ static const struct {
     [FAULT_HALF] = { "half", strike_half },
     [FAULT_MUTE] = { "mute", strike_mute },
     [FAULT_HANG] = { "hang", strike_hang },
+    [FAULT_PAUSE] = { "pause", strike_pause },
     [FAULT_EXIT] = { "exit_now", strike_exit },
     [FAULT_CRASH] = { "crash", NULL },
 };

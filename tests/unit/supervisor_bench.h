@@ -11,9 +11,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <sodium.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#define BENCH_LONG_MS 20000 /* of what is not to happen */
+#define BENCH_LONG_MS 600000 /* of what is not to happen */
+#define BENCH_DRAIN_MS 150   /* a retired worker has been looked at by then */
 #define BENCH_STREAKS 8
 
 struct bench {
@@ -35,6 +37,7 @@ struct bench {
     /* what it heard */
     struct buf story; /* owned: one letter an event, see the hooks */
     unsigned ready;
+    unsigned wanted_ready;           /* see wait_for_ready */
     unsigned streaks[BENCH_STREAKS]; /* when the n-th worker was ready */
     unsigned stopped;
     bool is_up;
@@ -83,7 +86,7 @@ static inline void bench_on_listed(void *ctx, const struct rpc_reply *reply)
 /* The greeting that is under way: one question. */
 static inline void bench_ask(struct bench *b)
 {
-    rpc_call(b->rpc, "model/list", json_object(), 60000, bench_on_listed, b, NULL);
+    rpc_call(b->rpc, "model/list", json_object(), BENCH_LONG_MS, bench_on_listed, b, NULL);
 }
 
 /* g(reet) */
@@ -270,6 +273,28 @@ static inline void wait_until(struct bench *b, bool (*done)(const void *ctx))
     loop_until(&b->loop, done, b);
 }
 
+static inline bool is_ready_as_wanted(const void *ctx)
+{
+    const struct bench *b = ctx;
+    return b->ready >= b->wanted_ready;
+}
+
+/* Until so many workers were ready, one after the other. */
+static inline void wait_for_ready(struct bench *b, unsigned count)
+{
+    b->wanted_ready = count;
+    wait_until(b, is_ready_as_wanted);
+}
+
+/* A pause that was begun after `before_ms` (loop time) is inside its band, however late it is looked at. */
+static inline void assert_pause(struct bench *b, uint64_t before_ms, uint64_t longest_ms)
+{
+    uint64_t passed_ms = deadlines_now_ms(b->loop.deadlines) - before_ms;
+    uint64_t left_ms = status_of(b).backoff_remaining_ms;
+    assert_true(left_ms != 0 && left_ms <= longest_ms);
+    assert_true(left_ms + passed_ms >= longest_ms / 2);
+}
+
 static inline void stop(struct bench *b)
 {
     supervisor_stop(b->sup);
@@ -292,6 +317,13 @@ static inline size_t count_of(struct bench *b, char event)
 static inline bool is_gone(int pid)
 {
     return kill(pid, 0) == -1 && errno == ESRCH;
+}
+
+/* Until the worker has stopped itself, as FAKE_WORKER=pause=STEP has told it. It goes on at SIGCONT. */
+static inline void wait_for_pause(int pid)
+{
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOWAIT), 0);
 }
 
 /* ---- turns ---- */

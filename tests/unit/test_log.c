@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define RING_BYTES 8192
-#define LONG_MS 30000 /* as good as for ever: only a test that fails waits so long */
+#define LONG_MS 60000 /* as good as for ever: only a test that fails waits so long */
 
 /* ---- a pipe to read what was written ---- */
 

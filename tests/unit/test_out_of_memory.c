@@ -35,7 +35,7 @@
 #include <uv.h>
 
 #define OUTPUT_MAX (1 << 20)
-#define CHILD_MAX_S 10
+#define CHILD_MAX_S 60
 #define LAST_WORDS "codex-api: out of memory\n"
 #define LATER_MS 1000000
 

@@ -2,18 +2,6 @@
 #include "folder.h"
 #include "supervisor_bench.h"
 
-static bool was_ready_twice(const void *ctx)
-{
-    const struct bench *b = ctx;
-    return b->ready == 2;
-}
-
-static bool was_ready_thrice(const void *ctx)
-{
-    const struct bench *b = ctx;
-    return b->ready == 3;
-}
-
 static bool is_alone(const void *ctx)
 {
     struct supervisor_status status = status_of(ctx);
@@ -26,9 +14,19 @@ static bool is_greeting(const void *ctx)
     return b->rpc != NULL;
 }
 
+static bool is_preparing(const void *ctx)
+{
+    return status_of(ctx).state == SUP_PREPARING;
+}
+
 static bool is_starting(const void *ctx)
 {
     return status_of(ctx).state == SUP_STARTING;
+}
+
+static bool knows_rss(const void *ctx)
+{
+    return status_of(ctx).rss_bytes != 0;
 }
 
 /* Ready, with the faults of the successors set. */
@@ -61,7 +59,7 @@ static void test_a_fresh_worker_is_ready_before_the_old_one_goes(void **state)
     assert_int_equal(status_of(b).state, SUP_RECYCLING);
     assert_int_equal(status_of(b).pid, b->first_pid);
     assert_works(b); /* meanwhile the old one does */
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     struct supervisor_status status = status_of(b);
     assert_int_not_equal(status.pid, b->first_pid);
     assert_int_equal(status.recycles, 1);
@@ -85,14 +83,16 @@ static void test_a_fresh_worker_is_ready_before_the_old_one_goes(void **state)
 static void test_turns_of_the_old_worker_come_to_their_end(void **state)
 {
     struct bench *b = *state;
-    start_good(b);
     struct talk old = { 0 };
-    talk_begin(b, &old, "fake:{\"deltas\":3,\"gap_ms\":500}");
+    start(b, "pause=delta"); /* so that the turn lasts as long as it must */
+    wait_until(b, is_ready);
+    set_faults(b, "");
+    talk_begin(b, &old, "fake:{\"deltas\":3}");
     talk_wait(&old, talk_has_text);
-    assert_int_equal(kill(b->first_pid, SIGSTOP),
-                     0); /* so that the turn lasts as long as it must */
+    wait_for_pause(b->first_pid);
     supervisor_recycle(b->sup, "test");
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
+    loop_pass(&b->loop, BENCH_DRAIN_MS);
     assert_int_equal(status_of(b).retired, 1);
     assert_int_equal(supervisor_active(b->sup), 1); /* of an old one counts, too */
     assert_works(b);
@@ -115,9 +115,9 @@ static void test_turns_that_are_begun_all_along_are_all_answered(void **state)
         talk_begin(b, &talks[2 * i], "fake:{\"deltas\":2,\"gap_ms\":20}");
         supervisor_recycle(b->sup, "test");
         talk_begin(b, &talks[2 * i + 1], "fake:{\"deltas\":2,\"gap_ms\":5}");
-        b->lives = 0;
-        while (b->ready < i + 2)
-            wait_until(b, i % 2 == 0 ? is_ready : is_alone);
+        wait_for_ready(b, i + 2);
+        if (i % 2 != 0)
+            wait_until(b, is_alone);
     }
     for (unsigned i = 0; i < 2 * ROUNDS; i++)
         talk_finish(&talks[i], "w0 w1 ");
@@ -226,7 +226,7 @@ static void test_after_a_failed_recycling_the_next_one_can_succeed(void **state)
     wait_until(b, was_recycled_in_vain);
     set_faults(b, "");
     supervisor_recycle(b->sup, "test");
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     assert_int_equal(status_of(b).recycles, 1);
     stop(b);
 }
@@ -245,7 +245,7 @@ static void test_a_successor_under_way_takes_over_from_one_that_dies(void **stat
     assert_null(supervisor_turns(b->sup));
     assert_int_equal(status_of(b).restart_streak, 1);
     bench_ask(b);
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     struct supervisor_status status = status_of(b);
     assert_int_equal(status.restarts, 1); /* no third one was started */
     assert_int_equal(status.recycles, 0); /* the change was not a smooth one */
@@ -262,11 +262,9 @@ static void test_one_that_dies_before_its_successor_is_prepared_is_restarted_at_
     b->holds_prepare = true;
     supervisor_recycle(b->sup, "test");
     assert_int_equal(kill(b->first_pid, SIGKILL), 0);
-    while (status_of(b).state == SUP_RECYCLING)
-        uv_run(&b->loop.uv, UV_RUN_ONCE);
-    assert_int_equal(status_of(b).state, SUP_PREPARING);
+    wait_until(b, is_preparing);
     supervisor_prepared(b->sup, true);
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     assert_int_equal(status_of(b).restarts, 1);
     stop(b);
     assert_string_equal(buf_str(&b->story), "pgrpclpgrls");
@@ -283,12 +281,18 @@ static void test_a_promoted_successor_that_fails_is_a_failed_start(void **state)
     wait_until(b, is_starting);
     b->holds_greeting = false;
     assert_int_equal(kill(status_of(b).pid, SIGKILL), 0);
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     assert_int_equal(status_of(b).restart_streak, 2);
     assert_int_equal(status_of(b).restarts, 2);
     assert_works(b);
     stop(b);
     assert_string_equal(buf_str(&b->story), "pgrpglxnpgrls"); /* in vain, and told once */
+}
+
+/* Two deaths of ready ones, and a failed start after each. */
+static bool has_failed_four_times(const void *ctx)
+{
+    return status_of(ctx).restart_streak >= 4;
 }
 
 static void test_a_promoted_preparation_that_fails_was_in_vain(void **state)
@@ -298,17 +302,15 @@ static void test_a_promoted_preparation_that_fails_was_in_vain(void **state)
     b->holds_prepare = true;
     supervisor_recycle(b->sup, "test");
     assert_int_equal(kill(b->first_pid, SIGKILL), 0);
-    while (status_of(b).state == SUP_RECYCLING)
-        uv_run(&b->loop.uv, UV_RUN_ONCE);
+    wait_until(b, is_preparing);
     b->holds_prepare = false;
     supervisor_prepared(b->sup, false);
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     b->fails_prepare = true; /* of a start that is none of a recycling nothing is told */
     assert_int_equal(kill(status_of(b).pid, SIGKILL), 0);
-    wait_until(b, has_failed_twice);
+    wait_until(b, has_failed_four_times);
     b->fails_prepare = false;
-    while (b->ready != 3)
-        uv_run(&b->loop.uv, UV_RUN_ONCE);
+    wait_for_ready(b, 3);
     assert_int_equal(count_of(b, 'n'), 1);
     stop(b);
 }
@@ -321,7 +323,7 @@ static void test_asked_again_while_under_way_it_is_done_once_more(void **state)
     start_good(b);
     for (int i = 0; i < 5; i++)
         supervisor_recycle(b->sup, "test");
-    wait_until(b, was_ready_thrice);
+    wait_for_ready(b, 3);
     wait_until(b, is_alone);
     assert_int_equal(status_of(b).recycles, 2);
     stop(b);
@@ -335,7 +337,7 @@ static void test_asked_during_the_first_start_it_is_done_afterwards(void **state
     assert_int_equal(status_of(b).state, SUP_STARTING);
     supervisor_recycle(b->sup, "test");
     assert_int_equal(status_of(b).state, SUP_STARTING);
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     assert_int_equal(status_of(b).recycles, 1);
     stop(b);
 }
@@ -395,7 +397,7 @@ static void test_stopping_stops_old_ones_that_still_drain(void **state)
     struct talk talk = { 0 };
     talk_begin(b, &talk, "fake:{\"silent\":true}");
     supervisor_recycle(b->sup, "test");
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     assert_int_equal(status_of(b).retired, 1);
     stop(b);
     assert_int_equal(talk.ends, 1);
@@ -415,10 +417,10 @@ static void test_a_start_during_the_stop_of_a_recycling_finds_room(void **state)
     supervisor_stop(b->sup);
     supervisor_start(b->sup);
     set_faults(b, "");
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     assert_int_equal(status_of(b).retired, 1); /* the one that ignores the end of its input */
     supervisor_recycle(b->sup, "test");
-    wait_until(b, was_ready_thrice);
+    wait_for_ready(b, 3);
     assert_works(b);
     assert_int_equal(b->stopped, 0);
 }
@@ -430,7 +432,7 @@ static void test_freeing_in_the_middle_kills_all(void **state)
     struct talk talk = { 0 };
     talk_begin(b, &talk, "fake:{\"silent\":true}");
     supervisor_recycle(b->sup, "test");
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     b->holds_greeting = true;
     supervisor_recycle(b->sup, "test");
     wait_until(b, is_greeting);
@@ -453,8 +455,7 @@ static void test_old_ones_that_do_not_end_hold_up_the_next_recycling(void **stat
         supervisor_recycle(b->sup, "test");
         if (status_of(b).state != SUP_RECYCLING)
             break; /* there is no room */
-        while (b->ready < begun + 2)
-            uv_run(&b->loop.uv, UV_RUN_ONCE);
+        wait_for_ready(b, (unsigned)begun + 2);
         assert_int_equal(status_of(b).retired, begun + 1);
     }
     assert_in_range(begun, 1, SUP_RETIRED_MAX - 1);
@@ -462,8 +463,7 @@ static void test_old_ones_that_do_not_end_hold_up_the_next_recycling(void **stat
     assert_works(b); /* the last one goes on */
     assert_int_equal(b->ready, ready);
     turn_detach(talks[0].turn); /* the oldest comes to its end, and there is room */
-    while (b->ready == ready)
-        uv_run(&b->loop.uv, UV_RUN_ONCE);
+    wait_for_ready(b, ready + 1);
     assert_int_equal(b->ready, ready + 1);
     assert_true(status_of(b).retired <= SUP_RETIRED_MAX);
     assert_works(b);
@@ -490,12 +490,11 @@ static void test_a_worker_that_grows_too_large_makes_way(void **state)
     b->options.incarnation.heartbeat_timeout_ms = BENCH_LONG_MS;
     b->options.incarnation.rss_max_bytes = 100 * 1024 * 1024;
     start(b, "rss_mb=150,starts=1");
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     wait_until(b, is_alone);
     struct supervisor_status status = status_of(b);
     assert_int_equal(status.recycles, 1);
-    while (status_of(b).rss_bytes == 0) /* until the new one has told its own */
-        uv_run(&b->loop.uv, UV_RUN_ONCE);
+    wait_until(b, knows_rss); /* the new one has told its own */
     assert_true(status_of(b).rss_bytes < 100 * 1024 * 1024);
     assert_int_equal(status_of(b).recycles, 1);
     stop(b);
@@ -522,7 +521,7 @@ static void test_a_worn_worker_without_a_successor_is_tried_again_and_again(void
     wait_until(b, was_recycled_in_vain_thrice);
     assert_int_equal(status_of(b).pid, b->first_pid);
     b->fails_successors = false;
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     stop(b);
     free(path);
     folder_remove(&folder);
@@ -536,11 +535,10 @@ static void test_a_worker_that_has_begun_enough_turns_makes_way(void **state)
     b->options.incarnation.turns_max = 2;
     start_good(b);
     assert_works(b);
-    while (status_of(b).rss_bytes == 0) /* it was asked meanwhile, and is good for one more */
-        uv_run(&b->loop.uv, UV_RUN_ONCE);
+    wait_until(b, knows_rss); /* it was asked meanwhile, and is good for one more */
     assert_int_equal(status_of(b).pid, b->first_pid);
     assert_works(b);
-    wait_until(b, was_ready_twice);
+    wait_for_ready(b, 2);
     wait_until(b, is_alone);
     assert_int_equal(supervisor_death(b->sup, 0)->turns, 2);
     stop(b);
@@ -556,6 +554,7 @@ static void test_without_limits_no_worker_is_ever_worn(void **state)
     wait_until(b, is_ready);
     for (int i = 0; i < 20; i++)
         assert_works(b);
+    wait_until(b, knows_rss);
     assert_true(status_of(b).rss_bytes > 150 * 1024 * 1024);
     assert_int_equal(status_of(b).pid, b->first_pid);
     stop(b);

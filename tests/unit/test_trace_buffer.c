@@ -343,7 +343,7 @@ static void test_the_clock_removes_what_is_too_old(void **state)
     put(w, 1, now_ms);
     put(w, 2, now_ms + 50);
     settle(w);
-    assert_int_equal(files(w), 2);
+    assert_metric("codex_trace_written_total 2"); /* a slow machine has removed them already */
     loop_until(&w->loop, is_empty, w);
     assert_true(clock_wall_ms() - now_ms >= 300);
     settle(w);
