@@ -467,7 +467,7 @@ test('a client that is slow to send is closed at the deadline, with one log line
     await wire.ends();
     assert.equal(wire.text, '');
   }
-  const told = (await hasty.told('request_incomplete')).map(({ reason, stage }) => `${reason} ${stage}`);
+  const told = (await hasty.allOf('request_incomplete')).map(({ reason, stage }) => `${reason} ${stage}`);
   assert.deepEqual(told.sort(), cases.map(([, stage]) => `read_timeout ${stage}`).sort());
   await until('the descriptors of the start', () => descriptors(hasty.pid) <= before);
 });

@@ -95,7 +95,7 @@ test('the soft limit of descriptors is raised for us, not for the worker', async
   const proxy = await Limited.launch(t, 256, 2000, new FakeWorker().settings({ MAX_CONNECTIONS: '100' }));
   assert.equal(softLimit(proxy.pid), 2000);
   assert.equal(softLimit(proxy.workerPid), 256);
-  assert.deepEqual(await proxy.told('few_descriptors'), []);
+  assert.deepEqual(await proxy.allOf('few_descriptors'), []);
 });
 
 test('a MAX_CONNECTIONS that does not fit the limit is warned about', async (t) => {
@@ -205,7 +205,7 @@ test('five restarts on a socket of the service manager under load refuse and res
 
 test('sockets of another process are none of ours', async (t) => {
   const proxy = await Proxy.start(t, new FakeWorker().settings({ LISTEN_PID: '1', LISTEN_FDS: '1' }));
-  assert.deepEqual(await proxy.told('socket_activation'), []);
+  assert.deepEqual(await proxy.allOf('socket_activation'), []);
 });
 
 test('what is handed over and no listening socket is refused with words', async () => {

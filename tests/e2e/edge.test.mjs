@@ -295,7 +295,7 @@ test('line ends in names and texts make no header and no line of the log', async
     assert.ok(!answer.text.includes(CANARY), member);
   }
   await unharmed();
-  assert.deepEqual(await proxy.told('forged'), []);
+  assert.deepEqual(await proxy.allOf('forged'), []);
 });
 
 test('a body that is no JSON by its own word is answered 415', async () => {

@@ -65,7 +65,7 @@ export class Proxy extends Program {
   }
 
   // All lines of an event so far, for those who count them or want none.
-  async told(event) {
+  async allOf(event) {
     return (await this.wholeLog()).filter((line) => line.event === event);
   }
 
