@@ -433,14 +433,15 @@ test('bad luck of all sorts at once leaves nothing behind', async (t) => {
     () => ({ no: 'such member' }),
   ];
   const statuses = new Set();
-  const began = performance.now();
-  await answers(proxy);
-  const patience_ms = 120 + 5 * (performance.now() - began); // on a slow machine they wait longer
+  const endless = scripts.filter((script) => 'silent' in script() || 'hang_at' in script());
   const client = async () => {
-    const body = { model: MODEL, messages: fake(dice.pick(scripts)()), stream: dice.below(3) > 0 };
+    const script = dice.pick(scripts);
+    const isPatient = dice.below(8) === 0 && !endless.includes(script);
+    const body = { model: MODEL, messages: fake(script()), stream: dice.below(3) > 0 };
     const wire = await Wire.open(proxy);
     wire.post(CHAT, JSON.stringify(body));
-    await Promise.race([wire.answer().then(({ status }) => statuses.add(status), () => {}), pause(dice.below(patience_ms))]);
+    const answered = wire.answer().then(({ status }) => statuses.add(status), () => {});
+    await (isPatient ? answered : Promise.race([answered, pause(dice.below(120))]));
     dice.below(2) === 0 ? wire.socket.resetAndDestroy() : wire.destroy();
   };
   const killer = async () => {
@@ -463,7 +464,7 @@ test('bad luck of all sorts at once leaves nothing behind', async (t) => {
 // ---- clients that do not read ----
 
 const MiB = 1 << 20;
-const flood = { deltas: 12_000, size: 1000 }; // more than the kernel takes for one connection
+const flood = { deltas: 240, size: 50_000 }; // more than the kernel takes for one connection
 
 async function openSluggish(proxy, extra) {
   const wire = await Wire.open(proxy);
