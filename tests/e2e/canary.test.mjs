@@ -29,6 +29,7 @@ async function surfaces(proxy) {
     found.set(path, (await proxy.fetch(path, { key: ADMIN })).text);
   for (const file of own.flatMap((name) => files(join(proxy.home, name))))
     found.set(file, `${file}\n${readFileSync(file, 'utf8')}`);
+  await proxy.wholeLog();
   found.set('stdout', proxy.lines.join('\n'));
   found.set('stderr', proxy.stderr);
   return found;

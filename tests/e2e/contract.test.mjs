@@ -64,7 +64,7 @@ for (const n of [2, 8]) {
 }
 
 test('the choices of a stream come side by side, not one after the other', async () => {
-  const { text } = await ask(proxy, steps({ text: 'a b c d e f g h i j', cuts: 'words', every_ms: 20 }), {
+  const { text } = await ask(proxy, steps({ text: 'a b c d e f g h i j', cuts: 'words', every_ms: 100 }), {
     n: 3,
     stream: true,
   });

@@ -8,7 +8,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { ask, both, parse, stopAll } from './lib/answers.mjs';
-import { folder, KEY, SANITIZED, test, until } from './lib/kit.mjs';
+import { folder, KEY, test, until } from './lib/kit.mjs';
 import { CHAT, Proxy } from './lib/proxy.mjs';
 import { frames, Wire } from './lib/wire.mjs';
 import { CODEX_BIN, fake, FakeWorker, MODEL, ModelStub, steps, stub, user } from './lib/workers.mjs';
@@ -20,10 +20,9 @@ after(() => stopAll(proxy, faulty, model));
 
 // ---- the upstream and the worker ----
 
-// The error of an answer that failed before its first byte, asked for both ways, which must be the same.
+// The error of an answer that failed before its first byte, asked for both ways at once, which must be the same.
 async function failsBothWays(through, messages, wanted, options = {}) {
-  for (const stream of [false, true]) {
-    const began = performance.now();
+  const fails = async (stream) => {
     const { status, headers, json, text } = await ask(through, messages, { stream, ...options });
     const how = `${stream ? 'stream' : 'unary'}: ${text.slice(0, 300)}`;
     assert.equal(status, wanted.status, how);
@@ -40,9 +39,8 @@ async function failsBothWays(through, messages, wanted, options = {}) {
     else assert.equal(after, undefined, how);
     assert.match(headers['x-request-id'], /^req_/);
     assert.match(headers['openai-processing-ms'], /^\d+$/);
-    const limit_ms = wanted.within_ms ?? 10_000;
-    assert.ok(performance.now() - began < limit_ms, `within ${limit_ms} ms, ${how}`);
-  }
+  };
+  await Promise.all([false, true].map(fails));
 }
 
 const BAD = { status: 400, type: 'invalid_request_error' };
@@ -160,25 +158,31 @@ test('an answer cut short by the upstream has finish_reason length or content_fi
 const TIMEOUT = { status: 504, type: 'server_error', code: 'turn_timeout' };
 
 test('an upstream that never says anything is 504 by the deadline, one that falls silent an error frame', async (t) => {
-  const hasty = await Proxy.start(t, model.settings({ WORKER_TURN_TIMEOUT_MS: '1000' }));
-  await failsBothWays(hasty, stub({ preset: 'silent' }), { ...TIMEOUT, within_ms: 5000 });
-  const { text } = await ask(hasty, stub({ preset: 'hang' }), { stream: true });
+  const hasty = await Proxy.start(t, model.settings({ WORKER_TURN_TIMEOUT_MS: '3000' }));
+  const [{ text }, { status, json }] = await Promise.all([
+    ask(hasty, stub({ preset: 'hang' }), { stream: true }),
+    ask(hasty, stub({ preset: 'hang' })),
+    failsBothWays(hasty, stub({ preset: 'silent' }), TIMEOUT),
+  ]);
   assert.equal(parse(text).error.code, 'turn_timeout');
   assert.equal(parse(text).done, false);
-  const { status, json } = await ask(hasty, stub({ preset: 'hang' }));
   assert.deepEqual([status, json.error.code], [504, 'turn_timeout']);
 });
 
 test('a model that does not begin, and one that falls silent, have deadlines of their own', async (t) => {
-  const deadlines = { WORKER_FIRST_EVENT_TIMEOUT_MS: '1000', WORKER_SILENCE_TIMEOUT_MS: '1000' };
+  const deadlines = { WORKER_FIRST_EVENT_TIMEOUT_MS: '3000', WORKER_SILENCE_TIMEOUT_MS: '2000' };
   const hasty = await Proxy.start(t, model.settings(deadlines));
-  const late = { status: 504, type: 'server_error', code: 'first_event_timeout', within_ms: 5000 };
-  await failsBothWays(hasty, stub({ preset: 'silent' }), late);
-  const { text } = await ask(hasty, stub({ preset: 'hang' }), { stream: true });
+  const late = { status: 504, type: 'server_error', code: 'first_event_timeout' };
+  const rest = { pause_ms: 800 };
+  const speech = steps({ reasoning: 'Hm.' }, rest, { text: 'So ' }, rest, { text: 'be ' }, rest, { text: 'it.' });
+  const [{ text }, { status, json }, { json: slow }] = await Promise.all([
+    ask(hasty, stub({ preset: 'hang' }), { stream: true }),
+    ask(hasty, stub({ preset: 'hang' })),
+    ask(hasty, speech),
+    failsBothWays(hasty, stub({ preset: 'silent' }), late),
+  ]);
   assert.deepEqual([parse(text).error.code, parse(text).done], ['silence_timeout', false]);
-  const { status, json } = await ask(hasty, stub({ preset: 'hang' }));
   assert.deepEqual([status, json.error.code], [504, 'silence_timeout']);
-  const { json: slow } = await ask(hasty, steps({ reasoning: 'Hm.' }, { pause_ms: 600 }, { text: 'So ' }, { pause_ms: 600 }, { text: 'be it.' }));
   assert.equal(slow.choices[0].message.content, 'So be it.', 'who goes on has all the time of the turn');
 });
 
@@ -199,8 +203,8 @@ for (const retries of ['its own number of', 'no']) {
     if (retries !== 'no')
       settings.WORKER_CONFIG = settings.WORKER_CONFIG.replace(', request_max_retries=0, stream_max_retries=0', '');
     const alone = await Proxy.start(t, settings);
-    await failsBothWays(alone, user('anybody?'), { ...TIMEOUT, within_ms: 6000 });
-    if (retries === 'no') assert.ok(alone.events('upstream_retry').length >= 2, 'the log says why');
+    await failsBothWays(alone, user('anybody?'), TIMEOUT);
+    if (retries === 'no') assert.ok((await alone.allOf('upstream_retry')).length >= 2, 'the log says why');
     assert.equal((await alone.readyz()).code, 200, 'the worker is not to blame');
   });
 }
@@ -293,7 +297,7 @@ test('a body that does not come is the end of its connection', async (t) => {
   wire.send(
     `POST ${CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${KEY}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{`,
   );
-  await wire.ends(5000);
+  await wire.ends();
   assert.equal(wire.text, '');
 });
 
@@ -345,15 +349,18 @@ test("an operator who is not logged in is 503 upstream_auth, never the client's 
 });
 
 test('while it shuts down it is 503 shutting_down, and an error frame for who streams', async () => {
-  const ending = await Proxy.start(null, model.settings({ WORKER_DRAIN_MS: SANITIZED ? '1500' : '500' }));
+  const ending = await Proxy.start(null, model.settings({ WORKER_DRAIN_MS: '500' }));
   await model.clear();
-  const streaming = ask(ending, stub({ preset: 'hang' }), { stream: true });
+  const streaming = await Wire.open(ending);
+  streaming.post(CHAT, JSON.stringify({ model: MODEL, messages: stub({ preset: 'hang' }), stream: true }));
+  await streaming.has('"content":"');
   const waiting = ask(ending, stub({ preset: 'silent' }));
-  await model.waitFor('both', (r) => r.n % 2 === 0 && r.state === 'open');
+  await until('both', async () => (await model.requests()).filter((r) => r.state === 'open').length === 2);
   ending.kill('SIGTERM');
   const { status, json } = await waiting;
   assert.deepEqual([status, json.error.code], [503, 'shutting_down']);
-  const { error, done } = parse((await streaming).text);
+  const { error, done } = parse((await streaming.answer()).text);
   assert.deepEqual([error.code, done], ['shutting_down', false]);
+  streaming.destroy();
   await ending.stop();
 });

@@ -7,12 +7,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test as declare } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { bin } from './lib/kit.mjs';
+import { Gate } from './lib/workers.mjs';
 
-const BIN =
-  process.env.FAKE_WORKER_BIN ??
-  fileURLToPath(new URL('../../build/release/codex-api-fake-worker', import.meta.url));
-const test = (name, body) => declare(name, { timeout: 30_000 }, body);
+const BIN = bin('codex-api-fake-worker');
+const test = (name, body) => declare(name, { timeout: 60_000 }, body);
 const GREETING = {
   clientInfo: { name: 'test', title: 'test', version: '0' },
   capabilities: { experimentalApi: true, optOutNotificationMethods: [] },
@@ -294,9 +293,12 @@ test('failures: retries first, then one final error', async () => {
 
 test('turns of different threads interleave', async () => {
   const worker = await ready();
-  const slow = await worker.start(await worker.open(script({ deltas: 3, gap_ms: 5 })));
+  const gate = new Gate();
+  const later = { text: 'three', wait_for: gate.path };
+  const slow = await worker.start(await worker.open(script({ text: 'one two', gap_ms: 5, then: later })));
   await worker.note('item/agentMessage/delta', slow);
   const quick = await worker.run(user('quick'));
+  gate.open();
   await worker.note('turn/completed', slow);
   const ends = worker.messages.filter((m) => m.method === 'turn/completed');
   assert.deepEqual(ends.map((m) => m.params.turn.id), [quick.turnId, slow]);
@@ -523,10 +525,14 @@ test('stderr floods, with what looks like secrets', async () => {
 });
 
 test('a grandchild keeps stdout open after the worker is gone', async () => {
-  const worker = await ready('grandchild=initialized,grandchild_ms=1000');
+  const worker = await ready('grandchild=initialized');
   await worker.call('model/list');
+  const { pid } = worker.child;
+  const grandchild = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'));
+  cleanups.push(() => process.kill(grandchild, 'SIGKILL'));
   await worker.end();
   assert.notEqual(worker.closed, true);
+  cleanups.pop()();
   await worker.until(() => worker.closed);
 });
 
@@ -561,9 +567,11 @@ test('an unsubscribed thread is gone, one with a turn goes on unheard', async ()
   assert.equal((await unsubscribe()).result.status, 'unsubscribed');
   assert.equal((await unsubscribe()).result.status, 'notLoaded');
   assert.match((await worker.call('turn/start', { threadId })).error.message, /^thread not found/);
-  const busy = await worker.open(script({ deltas: 2, gap_ms: 1, first_delta_ms: 20 }));
+  const gate = new Gate();
+  const busy = await worker.open(script({ deltas: 2, gap_ms: 1, wait_for: gate.path }));
   const turnId = await worker.start(busy);
   await worker.call('thread/unsubscribe', { threadId: busy });
+  gate.open();
   while ((await worker.call('thread/loaded/list')).result.data.length > 0);
   assert.equal(worker.deltas(turnId).length, 0);
 });

@@ -80,7 +80,8 @@ const CHAT_LINE = { route: CHAT, key: 'default', model: MODEL, status: 200, erro
 test('a line says what a request was, used and cost: answers, calls, refusals, errors, disconnect, crash, reload', async (t) => {
   const prices = join(folder('prices'), 'prices.json');
   putPrices(prices, PRICES);
-  const settings = new FakeWorker().settings({
+  const worker = new FakeWorker();
+  const settings = worker.settings({
     PRICE_FILE: prices,
     PROXY_ADMIN_KEY: ADMIN,
     PROXY_MODEL_ALIASES: `${ALIAS}=${MODEL}`,
@@ -155,9 +156,11 @@ test('a line says what a request was, used and cost: answers, calls, refusals, e
   // One that takes nothing, and leaves when the model has long said all: what was used is used.
   const full = await Wire.open(proxy);
   full.socket.pause();
-  const since = proxy.logs.length;
+  const since = await proxy.place();
+  const turns = () => worker.journal.filter((line) => line.in?.method === 'turn/start').length;
+  const begun = turns();
   full.post(CHAT, JSON.stringify({ model: MODEL, messages: fake({ deltas: 10, size: 1_000_000, usage: script.usage }), stream: true }));
-  await until('a turn', async () => (await proxy.status()).worker.turns_active === 1);
+  await until('a turn', () => turns() > begun);
   await until('its end', async () => (await proxy.status()).worker.turns_active === 0);
   full.destroy();
   const { request_id } = await proxy.waitForLog('its end', (line) => line.outcome === 'client_gone', since);
@@ -167,7 +170,7 @@ test('a line says what a request was, used and cost: answers, calls, refusals, e
 
   // Other prices, a broken file, which changes nothing, and none for this model.
   const reload = async (event) => {
-    const since = proxy.logs.length;
+    const since = await proxy.place();
     proxy.signal('SIGHUP');
     await proxy.waitForLog(event, (line) => line.event === event, since);
     return proxy.logs.slice(since);

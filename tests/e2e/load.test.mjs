@@ -109,7 +109,7 @@ async function survivesKills(t, proxy, { text, messages }, { each, kills, every_
 
   const { aborted: _, ...streams } = counts(streamed.total);
   const { aborted: __, ...answers } = counts(collected.total);
-  const lines = proxy.logs.slice(since).filter((line) => line.event === 'request' && line.method === 'POST');
+  const lines = (await proxy.wholeLog()).slice(since).filter((line) => line.event === 'request' && line.method === 'POST');
   const again = sum(lines.map((line) => line.runs_again));
   const { p50, max } = collected.total.outcomes.done.ms;
   t.diagnostic(`${kills} kills, the next worker ready after ${ms(median(gaps))}, at most ${ms(Math.max(...gaps))}`);
@@ -194,7 +194,8 @@ test(`${hangups} SIGHUPs and ${logins} logins under load: no request is lost, an
   exact(report);
   const { worker } = await status(proxy);
   assert.deepEqual([worker.state, worker.restart_streak], ['ready', 0]);
-  const [started, read] = ['started', 'reloaded'].map((event) => proxy.logs.findLastIndex((line) => line.event === event));
+  const log = await proxy.wholeLog();
+  const [started, read] = ['started', 'reloaded'].map((event) => log.findLastIndex((line) => line.event === event));
   assert.ok(started > read, 'the worker is older than what was read last');
 });
 

@@ -12,7 +12,7 @@ import { folder, ROOT, test, until } from './lib/kit.mjs';
 import { bareEnvironment } from './lib/program.mjs';
 import { CHAT, Proxy } from './lib/proxy.mjs';
 import { Wire } from './lib/wire.mjs';
-import { fake, FakeWorker, MODEL, user } from './lib/workers.mjs';
+import { fake, FakeWorker, Gate, MODEL, user } from './lib/workers.mjs';
 
 const PATH = '/internal/maintenance';
 const ADMIN = 'sk-admin-"quoted\\0123456789';
@@ -58,7 +58,9 @@ const running = async (proxy, turns, waiting) =>
 test('switched under load, no request is cut, and each that begins after the answer gets the 503', async (t) => {
   const proxy = await start(t, { WORKER_MAX_CONCURRENCY: '4' });
   const long = { stream: true };
-  const streams = Array.from({ length: 6 }, () => ask(proxy, fake({ deltas: 30, gap_ms: 20 }), long));
+  const gate = new Gate();
+  const script = { text: 'one two', then: { deltas: 30, wait_for: gate.path } };
+  const streams = Array.from({ length: 6 }, () => ask(proxy, fake(script), long));
   await running(proxy, 4, 2);
   const seen = [];
   let over = false;
@@ -70,11 +72,13 @@ test('switched under load, no request is cut, and each that begins after the ans
     }
   };
   const loops = Array.from({ length: 4 }, loop);
-  await until('loops that wait', async () => (await proxy.readyz()).requests_waiting >= 4);
+  await until('loops that wait', async () => (await proxy.readyz()).requests_waiting === 6);
   const given = { enabled: true, retry_after_s: 1, message: MESSAGE, actor: 'me@home' };
   const told = await change(proxy, given);
   const answered = performance.now();
-  assert.ok((await proxy.readyz()).turns_running > 0, 'it was switched under load');
+  assert.equal((await proxy.readyz()).turns_running, 4, 'it was switched under load');
+  assertRefusal(await ask(proxy, fake({ text: 'short' })), { message: MESSAGE, retryAfter: '1' });
+  gate.open();
   await until('refusals', () => seen.filter(({ began }) => began > answered).length >= 40);
   for (const { text, status } of await Promise.all(streams)) {
     assert.equal(status, 200);
@@ -100,19 +104,19 @@ test('switched under load, no request is cut, and each that begins after the ans
     assert.match(error.requestID, /^req_/);
     return true;
   });
-  const since = proxy.logs.length;
+  const since = await proxy.place();
   const patient = proxy.client({ maxRetries: 2 }).chat.completions.create({ model: MODEL, messages: fake({ text: 'open' }) });
   await proxy.waitForLog('its first try', (line) => line.event === 'request' && line.error_code === 'maintenance', since);
   await change(proxy, { enabled: false });
   assert.equal((await patient).choices[0].message.content, 'open');
 
+  const last = await proxy.waitForLog('the patient one', (line) => line.status === 200 && line.route === CHAT, since);
   const requests = proxy.events('request').filter((line) => line.route === CHAT);
   assert.match((await proxy.fetch('/metrics', { key: ADMIN })).text, /^codex_maintenance_mode\{state="off"\} 1$/m);
   const refusals = requests.filter((line) => line.error_code === 'maintenance');
   assert.ok(refusals.length >= 40);
   for (const line of refusals) assert.deepEqual([line.status, line.retryable, line.maintenance_mode], [503, true, true]);
   assert.ok(requests.some((line) => line.status === 200 && line.maintenance_mode), 'it ended while on');
-  const last = await proxy.waitForLog('the patient one', (line) => line.status === 200 && line.route === CHAT, since);
   assert.equal(last.maintenance_mode, undefined);
   const events = proxy.events('maintenance').map(({ timestamp, level, component, event, ...line }) => line);
   assert.deepEqual(events, [
@@ -160,7 +164,7 @@ test('what is asked wrongly changes nothing; what is not for clients is answered
   const { persisted, ...off } = await state(proxy);
   assert.deepEqual(off, { enabled: false, since: null, retry_after_s: 30, message: DEFAULT, source: 'default' });
   assert.equal(persisted, true);
-  assert.equal(proxy.events('maintenance').length, 0);
+  assert.deepEqual(await proxy.allOf('maintenance'), []);
   const other = await proxy.fetch(PATH, { method: 'DELETE', key: ADMIN });
   assert.deepEqual([other.status, other.headers.allow], [405, 'GET, HEAD, POST']);
   assert.equal((await proxy.fetch(PATH, { method: 'HEAD', key: ADMIN })).status, 200);
@@ -230,7 +234,7 @@ test('a restart finds the state, however it came about, and a damaged file count
   assert.equal(statSync(file).mode & 0o777, 0o600);
   proxy = await again();
   assert.deepEqual(await state(proxy), { ...before, persisted: true, source: 'last_run' });
-  assert.equal(proxy.events('maintenance')[0].source, 'last_run');
+  assert.equal((await proxy.allOf('maintenance'))[0].source, 'last_run');
   assertRefusal(await proxy.fetch('/v1/models'), { message: MESSAGE });
   await change(proxy, { enabled: false });
   await saved(proxy);
@@ -239,7 +243,7 @@ test('a restart finds the state, however it came about, and a damaged file count
   proxy = await again({ PROXY_MAINTENANCE_MODE: '1' });
   const { enabled, source, persisted } = await state(proxy);
   assert.deepEqual([enabled, source, persisted], [true, 'setting', false]);
-  assert.equal(proxy.events('maintenance')[0].source, 'setting');
+  assert.equal((await proxy.allOf('maintenance'))[0].source, 'setting');
   await proxy.stop();
   proxy = await again();
   assert.equal((await state(proxy)).enabled, false, 'the setting was not remembered');
@@ -255,7 +259,7 @@ test('a restart finds the state, however it came about, and a damaged file count
   for (const [text, reason] of [[whole.slice(0, -4), 'malformed'], [`${whole}${' '.repeat(9000)}`, 'too_big']]) {
     writeFileSync(file, text);
     proxy = await again();
-    assert.equal(proxy.events('maintenance_file_ignored')[0].reason, reason);
+    assert.equal((await proxy.allOf('maintenance_file_ignored'))[0].reason, reason);
     assert.equal((await ask(proxy, fake({ text: 'x' }))).status, 200);
     await proxy.stop();
   }
@@ -265,7 +269,7 @@ test('a state that cannot be written counts, and says that it is not remembered'
   const home = folder('maintenance');
   mkdirSync(join(home, 'maintenance.json/in the way'), { recursive: true });
   const proxy = await start(t, { CODEX_HOME: home });
-  assert.equal(proxy.events('maintenance_file_ignored')[0].reason, 'unreadable');
+  assert.equal((await proxy.allOf('maintenance_file_ignored'))[0].reason, 'unreadable');
   await change(proxy, { enabled: true });
   assertRefusal(await proxy.fetch('/v1/models'));
   const line = await proxy.waitForLog('a complaint', ({ event }) => event === 'maintenance_not_saved');

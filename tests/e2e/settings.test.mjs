@@ -2,10 +2,11 @@
 // Settings and the command line: what can be wrong is said in words, before anything is served.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { bin, folder, KEY, ROOT, test, until } from './lib/kit.mjs';
+import { bin, folder, KEY, pool, ROOT, test, until } from './lib/kit.mjs';
 import { bareEnvironment } from './lib/program.mjs';
 import { Proxy } from './lib/proxy.mjs';
 import { FakeWorker, MODEL } from './lib/workers.mjs';
@@ -17,6 +18,15 @@ function run(args, settings = {}) {
     timeout: 20_000,
   });
   return { code: status, stdout, stderr };
+}
+
+// The same, beside others.
+async function runAside(args, settings = {}) {
+  const child = spawn(bin('codex-api'), args, { env: { ...bareEnvironment(), ...settings }, timeout: 20_000 });
+  const said = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr']) child[name].setEncoding('utf8').on('data', (text) => (said[name] += text));
+  const [code] = await once(child, 'close');
+  return { code, ...said };
 }
 
 const HELP_ROW = /^ {2}([A-Z0-9_]+) \(default: (.*?)\)(?: \[(.*)\])?(?: \(read at the start only\))?\n {6}(.+)$/gm;
@@ -160,17 +170,16 @@ const wrongSettings = {
   INTERACTION_MAX_BYTES: ['65535', '1G'],
 };
 
-test('--check-config and a start end with 78 and name the wrong setting', () => {
-  for (const [name, values] of Object.entries(wrongSettings)) {
-    for (const value of values) {
-      for (const args of [['--check-config'], []]) {
-        const { code, stdout, stderr } = run(args, { [name]: value });
-        assert.deepEqual([code, stdout], [78, ''], `${name}=${value}`);
-        assert.match(stderr, new RegExp(`^(${name}|WORKER_BACKOFF_MAX_MS): must .+\n$`), `${name}=${value}`);
-        if (name.endsWith('_KEY')) assert.ok(!stderr.includes(value), 'a secret was printed');
-      }
-    }
-  }
+test('--check-config and a start end with 78 and name the wrong setting', async () => {
+  const all = Object.entries(wrongSettings).flatMap(([name, values]) =>
+    values.flatMap((value) => [['--check-config'], []].map((args) => ({ name, value, args }))),
+  );
+  await pool(4, all.map(({ name, value, args }) => async () => {
+    const { code, stdout, stderr } = await runAside(args, { [name]: value });
+    assert.deepEqual([code, stdout], [78, ''], `${name}=${value}`);
+    assert.match(stderr, new RegExp(`^(${name}|WORKER_BACKOFF_MAX_MS): must .+\n$`), `${name}=${value}`);
+    if (name.endsWith('_KEY')) assert.ok(!stderr.includes(value), 'a secret was printed');
+  }));
 });
 
 test('every setting that has bounds or choices is tried with wrong ones', () => {

@@ -93,8 +93,8 @@ test('files of earlier runs obey the limits, at the start, by the clock, and aft
   assert.match(refused.text, /^PROXY_TRACE_BUFFER: must be off, errors, all or sample:N/);
 
   // One that has half a second left goes by the clock, and no later than a second after.
-  const young = leave(home, 11, { age_ms: HOUR_MS - 500 });
   const end = Date.now() + 500;
+  const young = leave(home, 11, { age_ms: HOUR_MS - 500 });
   writeFileSync(file, `PROXY_TRACE_TTL_MS=${HOUR_MS}\nPROXY_TRACE_FILES_MAX=4\n`);
   proxy.signal('SIGHUP');
   await until('the end of the trace', () => !existsSync(young.path));

@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { KEY, pool, random, SANITIZED, test, until } from './lib/kit.mjs';
 import { CHAT, cpuSeconds, descriptors, groupMembers, lives, Proxy, rssKiB, workersOf } from './lib/proxy.mjs';
 import { frames, Wire } from './lib/wire.mjs';
-import { fake, FakeWorker, MODEL, ModelStub, steps, stub, user } from './lib/workers.mjs';
+import { fake, FakeWorker, Gate, MODEL, ModelStub, steps, stub, user } from './lib/workers.mjs';
 
 const model = await ModelStub.start();
 after(() => model.stop());
@@ -44,7 +44,7 @@ const everybodys = spawnSync('/bin/sh', ['-c', 'ls /proc/$$/fd'], { encoding: 'u
   .stdout.trim().split('\n').map(Number).filter((fd) => fd > 2);
 const opened = ({ fds }) => fds.filter((fd) => !everybodys.includes(fd)).sort();
 
-const gone = (pid) => until(`the end of process ${pid}`, () => !lives(pid), 5000);
+const gone = (pid) => until(`the end of process ${pid}`, () => !lives(pid));
 
 // ---- a worker that is killed ----
 
@@ -169,7 +169,7 @@ test('the pause between starts doubles up to its limit and stays in its band', a
 });
 
 test('failures are forgiven after a stable period, not before', async (t) => {
-  const proxy = await withFake(t, '', { WORKER_STABLE_MS: '300' });
+  const proxy = await withFake(t, '', { WORKER_STABLE_MS: '1500' });
   const streaks = [];
   for (let i = 0; i < 2; i++) {
     process.kill(proxy.workerPid, 'SIGKILL');
@@ -183,7 +183,7 @@ test('failures are forgiven after a stable period, not before', async (t) => {
 
 test('what a worker says while it fails to start is in the log', async (t) => {
   const proxy = await withFake(t, 'exit=initialize,exit_code=3,stderr=start,stderr_lines=2,starts=1');
-  assert.ok(proxy.events('start_stderr').length >= 2);
+  assert.ok((await proxy.allOf('start_stderr')).length >= 2);
   assert.equal((await proxy.readyz()).last_exit_code, 3);
 });
 
@@ -212,14 +212,15 @@ test('a worker that dies before the first byte is a 502', async (t) => {
 
 test('all turns of a worker that dies are told, each once', async (t) => {
   const proxy = await withFake(t, '');
-  const many = Array.from({ length: 20 }, () => stream(proxy, fake({ deltas: 500, gap_ms: 20 })));
-  const killer = stream(proxy, fake({ deltas: 5, gap_ms: 100, crash_at: 'delta:4' }));
-  for (const { text } of await Promise.all([...many, killer])) brokeOff(text, 'worker_lost');
+  const many = await Promise.all(Array.from({ length: 20 }, () => streaming(proxy, endless)));
+  const killer = await stream(proxy, fake({ deltas: 5, gap_ms: 20, crash_at: 'delta:4' }));
+  for (const { text } of [killer, ...(await Promise.all(many.map((wire) => wire.answer())))]) brokeOff(text, 'worker_lost');
+  for (const wire of many) wire.destroy();
 });
 
 test('a worker that does not answer a call is a 504', async (t) => {
   for (const step of ['thread_start', 'inject', 'turn_start']) {
-    const proxy = await withFake(t, `hang=${step}`, { WORKER_RPC_TIMEOUT_MS: '200' });
+    const proxy = await withFake(t, `hang=${step}`, { WORKER_RPC_TIMEOUT_MS: '200', WORKER_STOP_EOF_MS: '100' });
     const { status, json } = await stream(proxy, user('anybody?'));
     assert.deepEqual([status, json.error.code], [504, 'upstream_timeout'], step);
     assert.equal((await proxy.fetch('/livez', { key: null })).status, 200);
@@ -344,8 +345,8 @@ test('a client that leaves has its turn interrupted and its thread given back', 
       await until('the turn', later('turn/start'));
       if (streamed && round === 1) await wire.has('w0');
       wire.destroy();
-      await until('the interrupt', later('turn/interrupt'), 1000);
-      await until('the release', later('thread/unsubscribe'), 1000);
+      await until('the interrupt', later('turn/interrupt'));
+      await until('the release', later('thread/unsubscribe'));
     }
   }
   await until('four log lines', () => proxy.logs.filter((l) => l.outcome === 'client_gone').length === 4);
@@ -386,12 +387,15 @@ test('32 turns at once do not mix', async (t) => {
 test('each word leaves as soon as it is there, alone', async (t) => {
   const proxy = await withFake(t, '');
   const wire = await Wire.open(proxy);
-  let reads = 0;
-  wire.socket.on('data', () => reads++);
-  const script = { deltas: 40, gap_ms: 5 };
+  const gates = Array.from({ length: 10 }, () => new Gate());
+  const last = { text: 'the end' };
+  const script = gates.reduceRight((then, gate, i) => ({ text: `word${i}`, then: { wait_for: gate.path, ...then } }), last);
   wire.post(CHAT, JSON.stringify({ model: MODEL, messages: fake(script), stream: true }));
-  await wire.answer();
-  assert.ok(reads > 20, `40 words came in ${reads} pieces`);
+  for (const [i, gate] of gates.entries()) {
+    await wire.has(`word${i}`);
+    gate.open();
+  }
+  assert.match((await wire.answer()).text, /the .*end.*\[DONE\]/s);
   wire.destroy();
 });
 
@@ -415,7 +419,7 @@ test('bad luck of all sorts at once leaves nothing behind', async (t) => {
   t.diagnostic(`seed ${seed}`);
   const dice = random(seed);
   const worker = new FakeWorker('piece=4096,noise=garbage+unknown,noise_every=7');
-  const settings = { WORKER_MAX_CONCURRENCY: '16', SSE_KEEPALIVE_MS: '15', WORKER_STABLE_MS: '50', WORKER_RPC_TIMEOUT_MS: '2000' };
+  const settings = { WORKER_MAX_CONCURRENCY: '16', SSE_KEEPALIVE_MS: '15', WORKER_STABLE_MS: '50', WORKER_RPC_TIMEOUT_MS: '20000' };
   const proxy = await Proxy.start(t, worker.settings(settings));
   const before = readdirSync(`/proc/${proxy.pid}/fd`).length;
   const scripts = [
@@ -429,11 +433,15 @@ test('bad luck of all sorts at once leaves nothing behind', async (t) => {
     () => ({ no: 'such member' }),
   ];
   const statuses = new Set();
+  const endless = scripts.filter((script) => 'silent' in script() || 'hang_at' in script());
   const client = async () => {
-    const body = { model: MODEL, messages: fake(dice.pick(scripts)()), stream: dice.below(3) > 0 };
+    const script = dice.pick(scripts);
+    const isPatient = dice.below(8) === 0 && !endless.includes(script);
+    const body = { model: MODEL, messages: fake(script()), stream: dice.below(3) > 0 };
     const wire = await Wire.open(proxy);
     wire.post(CHAT, JSON.stringify(body));
-    await Promise.race([wire.answer().then(({ status }) => statuses.add(status), () => {}), pause(dice.below(120))]);
+    const answered = wire.answer().then(({ status }) => statuses.add(status), () => {});
+    await (isPatient ? answered : Promise.race([answered, pause(dice.below(120))]));
     dice.below(2) === 0 ? wire.socket.resetAndDestroy() : wire.destroy();
   };
   const killer = async () => {
@@ -456,7 +464,7 @@ test('bad luck of all sorts at once leaves nothing behind', async (t) => {
 // ---- clients that do not read ----
 
 const MiB = 1 << 20;
-const flood = { deltas: 12_000, size: 1000 }; // more than the kernel takes for one connection
+const flood = { deltas: 240, size: 50_000 }; // more than the kernel takes for one connection
 
 async function openSluggish(proxy, extra) {
   const wire = await Wire.open(proxy);
@@ -502,13 +510,11 @@ for (const streamed of [true, false]) {
 
 test('a client that reads slowly but steadily gets all of it', async (t) => {
   const proxy = await withFake(t, '', { STREAM_PENDING_MAX_BYTES: String(64 * MiB) });
-  const { text } = await stream(proxy, fake(flood));
   const slow = await openSluggish(proxy, { stream: true });
   await answers(proxy);
   slow.socket.resume();
   const { text: late } = await slow.answer();
-  assert.equal(spoken(late).length, flood.deltas * flood.size);
-  assert.equal(spoken(late), spoken(text));
+  assert.equal(spoken(late), Array.from({ length: flood.deltas }, (_, i) => `w${i} `.padEnd(flood.size, '.')).join(''));
 });
 
 test('an answer that is too large to collect is refused, and fine as a stream', async (t) => {
@@ -531,7 +537,7 @@ test('a request of the largest size is served, and hurts no other', async (t) =>
   const { status, json } = await proxy.chat(body);
   assert.deepEqual([status, json.choices?.[0].message.content], [200, 'so much']);
   assert.equal(frames((await other).text).at(-1), '[DONE]');
-  assert.equal(proxy.logs.filter((l) => l.worker_state === 'backoff').length, 0);
+  assert.ok(!(await proxy.wholeLog()).some((l) => l.worker_state === 'backoff'));
 });
 
 // ---- stopping ----
@@ -546,30 +552,33 @@ async function streaming(proxy, script) {
 }
 
 test('at SIGTERM a stream in flight finishes, new connections are refused, and the exit is clean', async () => {
-  const proxy = await withFake(null, '');
+  const proxy = await withFake(null, '', { WORKER_DRAIN_MS: '60000' });
   const idle = await Wire.open(proxy);
   await idle.send('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n').answer();
-  const wire = await streaming(proxy, { deltas: 30, gap_ms: 20 });
+  const gate = new Gate();
+  const wire = await streaming(proxy, { text: 'w0', then: { wait_for: gate.path, text: 'the end' } });
   const workerPid = proxy.workerPid;
   proxy.kill('SIGTERM');
   await proxy.waitForLog('the drain', (l) => l.event === 'draining');
   await assert.rejects(proxy.fetch('/readyz', { key: null }), { code: 'ECONNREFUSED' });
-  await idle.ends(1000);
+  await idle.ends();
+  gate.open();
   const { text } = await wire.answer();
   assert.equal(frames(text).at(-1), '[DONE]');
-  assert.match(spoken(text), /w29/);
-  await wire.ends(1000);
-  await proxy.exits(1000);
+  assert.match(spoken(text), /the end/);
+  await wire.ends();
   await proxy.stop();
   assert.ok(!lives(workerPid));
 });
 
 test('a connection that asks during the drain is told that it is not ready', async () => {
   const proxy = await withFake(null, '');
-  const wire = await streaming(proxy, { deltas: 20, gap_ms: 20 });
+  const gate = new Gate();
+  const wire = await streaming(proxy, { text: 'w0', then: { wait_for: gate.path, text: 'the end' } });
   proxy.kill('SIGTERM');
   await proxy.waitForLog('the drain', (l) => l.event === 'draining');
   wire.send('GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n');
+  gate.open();
   assert.equal(frames((await wire.answer()).text).at(-1), '[DONE]');
   await wire.ends();
   if (wire.bytes.length > 0) assert.match(wire.text, /^HTTP\/1.1 503 /);
@@ -580,14 +589,14 @@ test('when the time for the drain is over, streams end with an error frame, and 
   const proxy = await withFake(null, '', { WORKER_DRAIN_MS: '200' });
   const wires = [await streaming(proxy, endless), await streaming(proxy, endless)];
   const silent = ask(proxy, fake({ silent: true }));
-  await proxy.ready();
+  await until('all turns', async () => (await proxy.readyz()).turns_running === 3);
   const start = performance.now();
   proxy.kill('SIGTERM');
   for (const wire of wires) brokeOff((await wire.answer()).text, 'shutting_down');
   const { status, json } = await silent;
   assert.deepEqual([status, json.error.code], [503, 'shutting_down']);
   await proxy.stop();
-  assert.ok(performance.now() - start < 5000);
+  assert.ok(performance.now() - start < 9000, 'without the setting it is 10 s');
 });
 
 test('a client that does not read cannot hold up the exit', async () => {
@@ -604,22 +613,20 @@ test('a client that does not read cannot hold up the exit', async () => {
 test('SIGINT stops it as SIGTERM does', async () => {
   const proxy = await withFake(null, '');
   proxy.kill('SIGINT');
-  assert.deepEqual(await proxy.exits(5000), { code: 0, signal: null });
+  assert.deepEqual(await proxy.exits(), { code: 0, signal: null });
   await proxy.stop();
 });
 
 test('a second SIGTERM ends it at once, and no worker is left', async (t) => {
-  const proxy = await withFake(null, '');
+  const proxy = await withFake(null, '', { WORKER_DRAIN_MS: '60000' });
   t.after(() => proxy.kill('SIGKILL'));
   const wire = await streaming(proxy, endless);
   const workerPid = proxy.workerPid;
   proxy.kill('SIGTERM');
   await proxy.waitForLog('the drain', (l) => l.event === 'draining');
-  const start = performance.now();
   proxy.kill('SIGTERM');
-  const { code } = await proxy.exits(2000);
+  const { code } = await proxy.exits();
   assert.equal(code, 1);
-  assert.ok(performance.now() - start < 1000);
   proxy.check();
   await gone(workerPid);
   wire.destroy();
@@ -658,7 +665,7 @@ test('a worker that ignores the end of its input and SIGTERM is killed, its chil
   await proxy.stop();
   const events = worker.journal.map((line) => line.event);
   assert.ok(events.includes('eof') && events.includes('signal'));
-  await until('the end of the process group', () => groupMembers(pgid).length === 0, 5000);
+  await until('the end of the process group', () => groupMembers(pgid).length === 0);
 });
 
 test('the children of a worker that dies do not outlive it', async (t) => {
@@ -667,7 +674,7 @@ test('the children of a worker that dies do not outlive it', async (t) => {
   const { pgid, pid } = worker.starts[0];
   await until('worker and child', () => groupMembers(pgid).length === 2);
   process.kill(pid, 'SIGKILL');
-  await until('the end of the process group', () => groupMembers(pgid).length === 0, 5000);
+  await until('the end of the process group', () => groupMembers(pgid).length === 0);
   await until('the next start', () => worker.starts.length === 2);
   await proxy.ready();
   await answers(proxy);

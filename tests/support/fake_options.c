@@ -299,6 +299,7 @@ static const char help_script[] =
     "  phase           of the message: commentary | final_answer\n"
     "  reasoning       summary text before it\n"
     "  first_delta_ms, gap_ms   before the first delta and between deltas, reasoning's too\n"
+    "  wait_for        PATH: nothing of it is said before there is such a file\n"
     "  tool_calls      [{name, arguments, call_id}]: arguments is a text or any JSON value\n"
     "  tool_order      raw_first (raw items, rawResponse/completed, calls) | raw_reversed (the "
     "same,\n"

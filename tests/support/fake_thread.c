@@ -9,7 +9,7 @@
 static const char *const script_keys[] = {
     "text",   "deltas",     "size",       "cuts",     "phase",  "reasoning",  "first_delta_ms",
     "gap_ms", "tool_calls", "tool_order", "then",     "ask",    "will_retry", "fail",
-    "usage",  "silent",     "hang_at",    "crash_at", "stderr",
+    "usage",  "silent",     "hang_at",    "crash_at", "stderr", "wait_for",
 };
 
 static bool is_listed(const char *const *names, size_t count, const char *name)

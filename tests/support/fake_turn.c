@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TURN_SPEECH_MAX 256 /* stages of one turn before the others get a word in */
+#define LOOK_MS 10          /* between two looks at what a script waits for */
 #define CANCELLED_TEXT "dynamic tool call was cancelled before receiving a response"
 
 static uint64_t later(const struct turn *t, const char *key)
@@ -301,9 +303,20 @@ static void open_message(struct turn *t)
     stream_open(t, false, buf_detach(&text), len);
 }
 
+static bool is_early(struct turn *t)
+{
+    const char *path = json_str_at(t->link, "wait_for");
+    if (path == NULL || access(path, F_OK) == 0)
+        return false;
+    t->due_ms = clock_mono_ms() + LOOK_MS;
+    return true;
+}
+
 static void on_link(struct turn *t)
 {
     const json_t *reasoning = json_at(t->link, "reasoning");
+    if (is_early(t))
+        return;
     t->due_ms = later(t, "first_delta_ms");
     if (json_is_string(reasoning)) {
         size_t len = json_string_length(reasoning);

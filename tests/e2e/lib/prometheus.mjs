@@ -106,8 +106,12 @@ export function complaints(text) {
 // A relay in front of a page that asks for the text format, whatever it is asked for.
 export async function textRelay(t, proxy) {
   const relay = createServer(async (req, res) => {
-    const page = await proxy.fetch('/metrics', { key: null, headers: { accept: 'text/plain' } });
-    res.writeHead(page.status, { 'content-type': page.headers['content-type'] }).end(page.text);
+    try {
+      const page = await proxy.fetch('/metrics', { key: null, headers: { accept: 'text/plain' } });
+      res.writeHead(page.status, { 'content-type': page.headers['content-type'] }).end(page.text);
+    } catch {
+      res.destroy(); // the proxy may be stopped first
+    }
   });
   await new Promise((resolve) => relay.listen(0, '127.0.0.1', resolve));
   t.after(() => relay.close());

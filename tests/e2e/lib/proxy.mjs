@@ -34,7 +34,8 @@ export class Proxy extends Program {
     return proxy;
   }
 
-  // The log so far. It comes through a pipe: a line may be read later than the answer it is about.
+  // What has been read of the log. A line comes later than the answer it is about: it is written by another thread, which
+  // gathers lines, and read through a pipe. Who asks for lines right after an answer wants one of those below.
   get logs() {
     for (const line of this.lines.slice(this.parsed.length)) this.parsed.push(JSON.parse(line));
     return this.parsed;
@@ -45,6 +46,30 @@ export class Proxy extends Program {
     return until(`a log line: ${what}`, () => this.logs.slice(since).find(match));
   }
 
+  // Makes a request, and finds its line: all that was logged before this call comes before that. Not for those whose LOG_LEVEL
+  // or LOG_LEVELS keeps that line out, nor when no connection is left.
+  async mark() {
+    const { headers } = await this.fetch('/nowhere', { key: null });
+    const line = await this.waitForLog('the mark', ({ request_id }) => request_id === headers['x-request-id']);
+    return this.logs.indexOf(line);
+  }
+
+  // All that has been logged before this call.
+  async wholeLog() {
+    return this.logs.slice(0, await this.mark());
+  }
+
+  // What `waitForLog` takes as `since`, if what has happened before is not meant.
+  async place() {
+    return 1 + (await this.mark());
+  }
+
+  // All lines of an event so far, for those who count them or want none.
+  async allOf(event) {
+    return (await this.wholeLog()).filter((line) => line.event === event);
+  }
+
+  // Those that have been read; see `logs`.
   events(event) {
     return this.logs.filter((line) => line.event === event);
   }

@@ -1,5 +1,5 @@
 // The two sorts of worker behind a proxy: the real one on a model stub, and the fake one for faults.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { bin, folder, ROOT, until } from './kit.mjs';
@@ -31,6 +31,15 @@ export const user = (content) => [{ role: 'user', content }];
 export const stub = (scenario) => user(`stub:${JSON.stringify(scenario)}`);
 export const steps = (...list) => stub({ steps: list });
 export const fake = (script) => user(`fake:${JSON.stringify(script)}`);
+
+// Scripts of the fake worker wait for it: { wait_for: gate.path, text: 'late' }, and { text: 'soon', then: <the same> }.
+export class Gate {
+  path = join(folder('gate'), 'open');
+
+  open() {
+    writeFileSync(this.path, '');
+  }
+}
 
 export class ModelStub extends Program {
   static async start(t) {
