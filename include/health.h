@@ -36,6 +36,10 @@ struct health *health_new(struct uv_loop_s *loop, struct deadlines *deadlines, s
 void health_ask_worker(struct health *h, void (*look)(void *ctx, struct health_worker *ret),
                        void *ctx);
 
+/* Whom to ask how many lines of the request log were lost since the start; NULL: there is none, and no such check, as before the first
+ * call. */
+void health_ask_interactions(struct health *h, uint64_t (*lost)(void *ctx), void *ctx);
+
 /* From now on, and once it was started all checks are made soon; health_settings_check has passed them. A check that stays as it is keeps its result.
  * `config` is borrowed for the call. */
 void health_configure(struct health *h, const struct config *config);

@@ -18,6 +18,7 @@ enum health_builtin {
     HEALTH_DISK,
     HEALTH_LOG,
     HEALTH_TRACES,
+    HEALTH_INTERACTIONS, /* the last: there only when somebody tells of it, see health.h */
     HEALTH_BUILTIN_COUNT
 };
 

@@ -1,7 +1,8 @@
 /* The files of the request log: CODEX_HOME/interactions/YYYY-MM-DD.jsonl, one for each day (UTC).
  *
  * A file that has grown to a quarter of the room of all is put aside as YYYY-MM-DD.N.jsonl, N from 1 on, and the day goes on in a new
- * one. So the oldest lines make way in pieces, and the newest are always written. Files with any other name are never touched.
+ * one. So the oldest lines make way in pieces, and the newest are always written. A larger file, left by larger limits, is cut to its
+ * newest lines instead of being removed. Files with any other name are never touched.
  *
  * All of it blocks: it is for jobs of disk.h, which run one after another. */
 #ifndef INTERACTION_FILES_H
@@ -34,22 +35,24 @@ struct interaction_result {
     int error;          /* errno of the last thing that failed; 0: none did */
     unsigned too_old;   /* files removed for their age */
     unsigned too_large; /* files removed for want of room */
+    unsigned cut;       /* files whose oldest lines were, for the same */
 };
 
 /* Touches nothing yet. `home` is copied. Given back with interaction_files_free, which is safe to repeat. */
 void interaction_files_init(struct interaction_files *files, const char *home);
 void interaction_files_free(struct interaction_files *files);
 
-/* Makes the folder, counts what is there, and removes what is too old by the date of today, or too much. */
-void interaction_files_sweep(struct interaction_files *files, int64_t today,
-                             const struct interaction_limits *limits,
+/* Makes the folder, counts what is there, and removes what is too old by the day `today` (since 1970-01-01), or too much. `date` is that of
+ * the lines that come: its file makes way last. */
+void interaction_files_sweep(struct interaction_files *files, const char date[CLOCK_DATE_SIZE],
+                             int64_t today, const struct interaction_limits *limits,
                              struct interaction_result *ret);
 
 /* Appends whole lines, each with its newline, to the file of the day: one write, unless there are more than go into one file. A line
- * that a crash has cut off gets its newline first. Looks through the files when the day is another one than the last time. Adds to what
- * is in `ret`. */
+ * that a crash has cut off gets its newline first. Looks through the files when `today`, as above, is another day than the last time. Adds to
+ * what is in `ret`. */
 void interaction_files_append(struct interaction_files *files, const char date[CLOCK_DATE_SIZE],
-                              const char *lines, size_t len,
+                              int64_t today, const char *lines, size_t len,
                               const struct interaction_limits *limits,
                               struct interaction_result *ret);
 

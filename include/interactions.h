@@ -27,6 +27,8 @@ struct interactions_options {
     struct deadlines *deadlines; /* borrowed */
     const char *home;            /* CODEX_HOME; copied */
     int64_t (*wall_ms)(void);    /* clock_wall_ms, or a test's */
+    uint64_t (*mono_ms)(
+        void); /* clock_mono_ms, or a test's: what is too old is told by both, see calendar.h */
     struct interaction_limits limits;
 };
 

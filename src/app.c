@@ -10,6 +10,7 @@
 #include "file.h"
 #include "health.h"
 #include "hint.h"
+#include "home_lock.h"
 #include "key_command.h"
 #include "keyring.h"
 #include "launch.h"
@@ -640,6 +641,7 @@ static int run_loop(struct app *app)
     catch_signals(app);
     log_start();
     metrics_start();
+    int lock = home_lock_take(app->home, stderr);
     int rc = start(app);
     if (rc != 0) {
         app->stopping = true;
@@ -652,6 +654,7 @@ static int run_loop(struct app *app)
     metrics_reset();
     log_info("app", "stopped", LOG_INT("exit_code", rc != 0 ? rc : closed));
     log_stop();
+    home_lock_release(lock);
     return rc != 0 ? rc : closed;
 }
 

@@ -132,15 +132,23 @@ static struct interaction_limits interaction_limits(const struct config *config)
                                         .max_bytes = config->interaction_max_bytes };
 }
 
+static uint64_t lost(void *ctx)
+{
+    return interactions_lost(ctx);
+}
+
 static void open_interactions(struct observatory *o, const struct config *config)
 {
     const struct interactions_options options = { .disk = o->disk,
                                                   .deadlines = o->deadlines,
                                                   .home = o->home,
                                                   .wall_ms = clock_wall_ms,
+                                                  .mono_ms = clock_mono_ms,
                                                   .limits = interaction_limits(config) };
-    if (config->interaction_log != 0)
-        o->interactions = interactions_new(&options);
+    if (config->interaction_log == 0)
+        return;
+    o->interactions = interactions_new(&options);
+    health_ask_interactions(o->health, lost, o->interactions);
 }
 
 /* ---- the whole ---- */

@@ -62,7 +62,10 @@ struct health {
     size_t asking; /* probes that do, also those that are not listed any more */
     void (*look)(void *ctx, struct health_worker *ret); /* NULL: there is no worker */
     void *look_ctx;                                     /* borrowed */
+    uint64_t (*lost)(void *ctx);                        /* NULL: there is no request log */
+    void *lost_ctx;                                     /* borrowed */
     uint64_t dropped;                                   /* lines of the log, at the last look */
+    uint64_t missing; /* lines of the request log, at the last look */
     uint64_t interval_ms;
     uint64_t timeout_ms;
     int64_t rpc_max_ms;
@@ -255,13 +258,20 @@ static void look_at_worker(struct health *h)
     judge(h, &h->builtin[HEALTH_WORKER_RPC], &rpc);
 }
 
-static void look_at_log(struct health *h)
+/* `total` are lines that are gone; since the look before, which left `last`, there must be none. */
+static void look_at_lines(struct health *h, enum health_builtin check, uint64_t total,
+                          uint64_t *last, const char *why)
 {
-    uint64_t dropped = log_dropped();
-    const struct verdict v =
-        at_most((int64_t)(dropped - h->dropped), 0, "lines", "lines_were_dropped");
-    h->dropped = dropped;
-    judge(h, &h->builtin[HEALTH_LOG], &v);
+    const struct verdict v = at_most((int64_t)(total - *last), 0, "lines", why);
+    *last = total;
+    judge(h, &h->builtin[check], &v);
+}
+
+static void look_at_logs(struct health *h)
+{
+    look_at_lines(h, HEALTH_LOG, log_dropped(), &h->dropped, "lines_were_dropped");
+    if (h->lost != NULL)
+        look_at_lines(h, HEALTH_INTERACTIONS, h->lost(h->lost_ctx), &h->missing, "lines_were_lost");
 }
 
 static void judge_room(struct health *h, const struct room *room)
@@ -311,7 +321,7 @@ static void on_tick(struct deadline *d)
 {
     struct health *h = deadline_owner(d, struct health, tick);
     look_at_worker(h);
-    look_at_log(h);
+    look_at_logs(h);
     ask_room(h);
     for (size_t i = 0; i < h->custom_count; i++)
         custom_ask(h->custom[i]);
@@ -352,9 +362,10 @@ static void list_customs(struct health *h, struct health_specs *specs)
 /* The built-in ones come first. */
 static const struct check *check_at(const struct health *h, size_t i)
 {
-    if (i < HEALTH_BUILTIN_COUNT)
+    size_t builtin = h->lost != NULL ? HEALTH_BUILTIN_COUNT : HEALTH_INTERACTIONS;
+    if (i < builtin)
         return &h->builtin[i];
-    i -= HEALTH_BUILTIN_COUNT;
+    i -= builtin;
     return i < h->custom_count ? &h->custom[i]->check : NULL;
 }
 
@@ -418,6 +429,14 @@ void health_ask_worker(struct health *h, void (*look)(void *ctx, struct health_w
 void health_worker_changed(struct health *h)
 {
     look_at_worker(h);
+}
+
+void health_ask_interactions(struct health *h, uint64_t (*lost)(void *ctx), void *ctx)
+{
+    h->lost = lost;
+    h->lost_ctx = ctx;
+    json_decref(h->described);
+    h->described = NULL;
 }
 
 void health_set(struct health *h, const char *name, bool ok, const char *why)

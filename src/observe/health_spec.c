@@ -163,9 +163,13 @@ static const char *parse_one(struct piece p, const struct health_specs *before,
 const char *health_builtin_name(enum health_builtin check)
 {
     static const char *const names[] = {
-        [HEALTH_WORKER] = "worker", [HEALTH_WORKER_RPC] = "worker_rpc",
-        [HEALTH_MEMORY] = "memory", [HEALTH_DISK] = "disk",
-        [HEALTH_LOG] = "log",       [HEALTH_TRACES] = "traces",
+        [HEALTH_WORKER] = "worker",
+        [HEALTH_WORKER_RPC] = "worker_rpc",
+        [HEALTH_MEMORY] = "memory",
+        [HEALTH_DISK] = "disk",
+        [HEALTH_LOG] = "log",
+        [HEALTH_TRACES] = "traces",
+        [HEALTH_INTERACTIONS] = "interactions",
     };
     return names[check];
 }

@@ -2,6 +2,7 @@
 #include "interaction_files.h"
 
 #include "file.h"
+#include "interaction_cut.h"
 #include "interaction_names.h"
 #include "lines.h"
 
@@ -37,12 +38,49 @@ static bool remove_file(const struct interaction_files *files, const struct inte
     return ok;
 }
 
-/* Removes old files until `more` bytes have room beside the rest, but never the one that is being written, of the date `current`. */
-static void make_room(struct interaction_files *files, const char *current, int64_t today,
+/* Only files that larger limits have left are larger than a piece: of those, pieces go, the oldest lines. So the newest never go with the
+ * rest; `least` bytes stay in any case. */
+static void make_way(struct interaction_files *files, const struct interaction_name *name,
+                     int64_t least, const struct interaction_limits *limits, int64_t more,
+                     struct interaction_result *ret)
+{
+    int64_t piece = limits->max_bytes / PIECES;
+    int64_t over = files->bytes + more - limits->max_bytes;
+    int64_t gone = (over + piece - 1) / piece * piece;
+    int64_t left = 0;
+    if (gone > name->bytes - least)
+        gone = name->bytes - least;
+    if (over <= 0 || gone <= 0)
+        return;
+    if (!(gone == name->bytes ? remove_file(files, name)
+                              : interaction_cut(files->folder, name, name->bytes - gone, &left))) {
+        ret->error = errno;
+        return;
+    }
+    files->bytes -= name->bytes - left;
+    ret->too_large += left == 0;
+    ret->cut += left != 0;
+}
+
+static void remove_old(struct interaction_files *files, const struct interaction_name *name,
+                       struct interaction_result *ret)
+{
+    if (!remove_file(files, name)) {
+        ret->error = errno;
+        return;
+    }
+    files->bytes -= name->bytes;
+    ret->too_old++;
+}
+
+/* Removes what is too old, and then the oldest until `more` bytes have room beside the rest. The file of `date`, which is being written,
+ * comes last, and a piece of it stays. */
+static void make_room(struct interaction_files *files, const char *date, int64_t today,
                       const struct interaction_limits *limits, int64_t more,
                       struct interaction_result *ret)
 {
     struct interaction_names names;
+    const struct interaction_name *written = NULL;
     if (!interaction_names_list(&names, files->folder)) {
         ret->error = errno;
         return;
@@ -50,30 +88,29 @@ static void make_room(struct interaction_files *files, const char *current, int6
     files->bytes = names.bytes;
     for (size_t i = 0; i < names.count; i++) {
         const struct interaction_name *name = &names.list[i];
-        bool old = today - name->day > limits->retention_days;
-        bool being_written = name->number == 0 && strcmp(name->date, current) == 0;
-        if (being_written || (!old && files->bytes + more <= limits->max_bytes))
-            continue;
-        if (!remove_file(files, name)) {
-            ret->error = errno;
-            continue;
-        }
-        files->bytes -= name->bytes;
-        ret->too_old += old;
-        ret->too_large += !old;
+        if (name->number == 0 && strcmp(name->date, date) == 0)
+            written = name;
+        else if (today - name->day > limits->retention_days)
+            remove_old(files, name, ret);
+        else
+            make_way(files, name, 0, limits, more, ret);
     }
+    if (written != NULL)
+        make_way(files, written, limits->max_bytes / PIECES, limits, more, ret);
     interaction_names_free(&names);
 }
 
-void interaction_files_sweep(struct interaction_files *files, int64_t today,
-                             const struct interaction_limits *limits,
+void interaction_files_sweep(struct interaction_files *files, const char date[CLOCK_DATE_SIZE],
+                             int64_t today, const struct interaction_limits *limits,
                              struct interaction_result *ret)
 {
     files->day = today;
-    if (!file_make_folder(files->folder))
+    if (!file_make_folder(files->folder)) {
         ret->error = errno;
-    else
-        make_room(files, "", today, limits, 0, ret);
+        return;
+    }
+    interaction_cut_remove_leftover(files->folder);
+    make_room(files, date, today, limits, 0, ret);
 }
 
 /* ---- one file ---- */
@@ -167,7 +204,7 @@ static void append_piece(struct interaction_files *files, const struct interacti
         ret->error = errno;
     } else {
         if (files->bytes + (int64_t)len > limits->max_bytes)
-            make_room(files, name->date, name->day, limits, (int64_t)len, ret);
+            make_room(files, name->date, files->day, limits, (int64_t)len, ret);
         written = write_lines(files, fd, lines, len, &ret->error);
         close(fd);
     }
@@ -186,16 +223,14 @@ static size_t piece_of(const char *lines, size_t len, size_t max)
 }
 
 void interaction_files_append(struct interaction_files *files, const char date[CLOCK_DATE_SIZE],
-                              const char *lines, size_t len,
+                              int64_t today, const char *lines, size_t len,
                               const struct interaction_limits *limits,
                               struct interaction_result *ret)
 {
     struct interaction_name name = { .number = 0 };
     memcpy(name.date, date, CLOCK_DATE_SIZE);
-    if (!clock_parse_date(date, strlen(date), &name.day))
-        name.day = files->day;
-    if (name.day != files->day)
-        interaction_files_sweep(files, name.day, limits, ret);
+    if (today != files->day)
+        interaction_files_sweep(files, date, today, limits, ret);
     while (len != 0) {
         size_t piece = piece_of(lines, len, (size_t)(limits->max_bytes / PIECES));
         append_piece(files, &name, lines, piece, limits, ret);

@@ -1,6 +1,7 @@
 /* The request log: lines, gathered and handed to the disk in batches. */
 #include "interactions.h"
 
+#include "calendar.h"
 #include "clock.h"
 #include "deadline.h"
 #include "disk.h"
@@ -21,9 +22,9 @@ struct interactions {
     struct deadline deadline;            /* of the batch, or of the end of the day */
     struct buf lines;                    /* owned: gathered, of one day */
     char date[CLOCK_DATE_SIZE];          /* theirs */
-    char looked
-        [CLOCK_DATE_SIZE]; /* the day at which a job was last told to look through the files */
-    unsigned jobs;         /* on the disk */
+    struct calendar calendar;            /* by which files are too old */
+    int64_t looked; /* the day at which a job was last told to look through the files; -1: never */
+    unsigned jobs;  /* on the disk */
     size_t jobs_bytes;
     bool closed;
     uint64_t lost;
@@ -35,9 +36,10 @@ struct interactions {
 
 struct batch {
     struct disk_job super;
-    struct interactions *all; /* linked */
-    char date[CLOCK_DATE_SIZE];
-    struct buf lines; /* owned; without any, the files are only looked through */
+    struct interactions *all;   /* linked */
+    char date[CLOCK_DATE_SIZE]; /* of the lines */
+    int64_t today;              /* by the calendar */
+    struct buf lines;           /* owned; without any, the files are only looked through */
     struct interaction_limits limits;
     struct interaction_result result;
 };
@@ -78,12 +80,12 @@ static void batch_free(struct batch *b)
 static void on_run(struct disk_job *job)
 {
     struct batch *b = (struct batch *)(void *)job;
-    int64_t day = 0;
+    struct interaction_files *files = &b->all->files;
     if (b->lines.len != 0)
-        interaction_files_append(&b->all->files, b->date, b->lines.data, b->lines.len, &b->limits,
+        interaction_files_append(files, b->date, b->today, b->lines.data, b->lines.len, &b->limits,
                                  &b->result);
-    else if (clock_parse_date(b->date, strlen(b->date), &day))
-        interaction_files_sweep(&b->all->files, day, &b->limits, &b->result);
+    else
+        interaction_files_sweep(files, b->date, b->today, &b->limits, &b->result);
 }
 
 static void on_done(struct disk_job *job)
@@ -93,14 +95,20 @@ static void on_done(struct disk_job *job)
     const struct interaction_result *r = &b->result;
     all->jobs--;
     all->jobs_bytes -= job->bytes;
-    if (r->too_old != 0 || r->too_large != 0)
+    if (r->too_old != 0 || r->too_large != 0 || r->cut != 0)
         log_info("observe", "interactions_pruned", LOG_INT("too_old", r->too_old),
-                 LOG_INT("too_large", r->too_large));
+                 LOG_INT("too_large", r->too_large), LOG_INT("cut", r->cut));
     if (r->lost != 0)
         drop(all, r->lost, "write_failed", r->error);
     else if (r->error != 0)
         drop(all, 0, "prune_failed", r->error);
     batch_free(b);
+}
+
+static int64_t today(struct interactions *all)
+{
+    const struct interactions_options *o = &all->options;
+    return calendar_now_ms(&all->calendar, o->wall_ms(), o->mono_ms()) / CLOCK_DAY_MS;
 }
 
 /* The lines go with the job, or stay for the next time when the disk takes no more. */
@@ -109,6 +117,7 @@ static void submit(struct interactions *all, const char *date)
     struct batch *b = xcalloc(1, sizeof(*b));
     *b = (struct batch){ .super = { .run = on_run, .done = on_done, .bytes = all->lines.len },
                          .all = all,
+                         .today = today(all),
                          .lines = all->lines,
                          .limits = all->options.limits };
     memcpy(b->date, date, CLOCK_DATE_SIZE);
@@ -116,7 +125,7 @@ static void submit(struct interactions *all, const char *date)
         free(b);
         return;
     }
-    memcpy(all->looked, date, CLOCK_DATE_SIZE);
+    all->looked = b->today;
     all->lines = (struct buf)BUF_INIT;
     all->jobs++;
     all->jobs_bytes += b->super.bytes;
@@ -155,11 +164,12 @@ static void arm(struct interactions *all)
 /* Files become too old also while nobody asks for anything. */
 static void look(struct interactions *all)
 {
-    char today[CLOCK_DATE_SIZE];
-    clock_date(all->options.wall_ms(), today);
+    char date[CLOCK_DATE_SIZE];
     interactions_flush(all);
-    if (strcmp(today, all->looked) != 0)
-        submit(all, today);
+    if (today(all) != all->looked) {
+        clock_date(all->options.wall_ms(), date);
+        submit(all, date);
+    }
     tell(all, false);
     arm(all);
 }
@@ -249,6 +259,7 @@ struct interactions *interactions_new(const struct interactions_options *options
     all->options = *options;
     interaction_files_init(&all->files, options->home);
     all->options.home = NULL;
+    all->looked = -1;
     deadline_set(all->options.deadlines, &all->deadline, 0, on_deadline);
     return all;
 }
@@ -260,7 +271,7 @@ void interactions_configure(struct interactions *all, const struct interaction_l
     if (before.retention_days == limits->retention_days && before.max_bytes == limits->max_bytes)
         return;
     interactions_flush(all);
-    memset(all->looked, 0, sizeof(all->looked)); /* so that they are looked through */
+    all->looked = -1; /* so that they are looked through */
     look(all);
 }
 

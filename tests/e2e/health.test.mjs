@@ -14,7 +14,7 @@ import { fake, FakeWorker, MODEL } from './lib/workers.mjs';
 
 const READY_PATHS = ['/healthz', '/readyz', '/health', '/health/ready'];
 const LIVE_PATHS = ['/livez', '/health/live'];
-const BUILT_IN = ['worker', 'worker_rpc', 'memory', 'disk', 'log', 'traces'];
+const BUILT_IN = ['worker', 'worker_rpc', 'memory', 'disk', 'log', 'traces', 'interactions'];
 const ISO = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
 
 const quick = { HEALTH_INTERVAL_MS: '100' };

@@ -277,13 +277,23 @@ test('prompts and names are cut between characters; a prompt is there when it is
 test('a folder that cannot be written to costs lines, which is said, and no request', async (t) => {
   const home = folder('unwritable');
   writeFileSync(join(home, 'interactions'), 'a file');
-  const proxy = await Proxy.start(t, new FakeWorker().settings({ CODEX_HOME: home, PROXY_ADMIN_KEY: ADMIN }));
+  const settings = { CODEX_HOME: home, PROXY_ADMIN_KEY: ADMIN, HEALTH_INTERVAL_MS: '1000' };
+  const proxy = await Proxy.start(t, new FakeWorker().settings(settings));
   await ask(proxy, fake({ text: 'x' }));
   const { reason, error } = await proxy.waitForLog('lost lines', (line) => line.event === 'interactions_dropped');
   assert.deepEqual([['prune_failed', 'write_failed'].includes(reason), error], [true, 20]);
   assert.equal((await ask(proxy, fake({ text: 'x' }))).status, 200);
   const { status, json } = await read(proxy);
   assert.deepEqual([status, json.error.code], [500, 'interactions_unreadable']);
+
+  // The check fails as long as lines are lost, and passes when none is.
+  const failing = await until('a check that fails', async () => {
+    await proxy.fetch('/v1/models');
+    return (await proxy.status()).failing_checks.interactions;
+  });
+  assert.deepEqual([failing.status, failing.why, failing.unit, failing.limit], ['fail', 'lines_were_lost', 'lines', 0]);
+  assert.ok(failing.value >= 1);
+  await until('that it passes', async () => (await proxy.readyz()).checks.interactions.status === 'pass');
 });
 
 test('the log is off by a setting, old files go at the start, and other files are left alone', async (t) => {
@@ -296,6 +306,7 @@ test('the log is off by a setting, old files go at the start, and other files ar
   await ask(off, fake({ text: 'x' }));
   assert.deepEqual((await read(off)).json.interactions, []);
   assert.equal((await read(off, '?date=2020-01-01')).json.count, 1);
+  assert.ok(!('interactions' in (await off.readyz()).checks), 'a log that is off has no health');
   await off.stop();
   assert.deepEqual(readdirSync(at).sort(), ['2020-01-01.jsonl', 'notes.txt']);
   const on = await Proxy.start(t, settings);

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { bin, folder, KEY, pool, ROOT, test, until } from './lib/kit.mjs';
 import { bareEnvironment } from './lib/program.mjs';
-import { Proxy } from './lib/proxy.mjs';
+import { Proxy, sentinelOf } from './lib/proxy.mjs';
 import { FakeWorker, MODEL } from './lib/workers.mjs';
 
 function run(args, settings = {}) {
@@ -308,6 +308,32 @@ test('a home that is missing is made, for its owner alone', async (t) => {
   const home = join(folder('home'), 'new');
   await Proxy.start(t, new FakeWorker().settings({ CODEX_HOME: home }));
   assert.equal(statSync(home).mode & 0o777, 0o700);
+});
+
+test('a second one in the same home is warned about, and both serve; commands take no lock', async (t) => {
+  const home = folder('home');
+  const settings = () => new FakeWorker().settings({ CODEX_HOME: home });
+  const shared = (proxy) => [proxy.events('home_shared').length, /another codex-api uses CODEX_HOME/.test(proxy.stderr)];
+  for (const args of [['--check-config'], ['key', 'list'], ['traces']]) run(args, settings());
+  assert.ok(!existsSync(join(home, 'lock')));
+  const first = await Proxy.start(null, settings());
+  assert.equal(statSync(join(home, 'lock')).mode & 0o777, 0o600);
+  for (const args of [['--check-config'], ['key', 'list']]) {
+    const { code, stderr } = run(args, settings());
+    assert.deepEqual([code, stderr], [0, ''], args.join(' '));
+  }
+  const second = await Proxy.start(null, settings());
+  for (const proxy of [first, second]) assert.equal((await proxy.fetch('/v1/models')).status, 200);
+  assert.deepEqual([shared(first), shared(second)], [[0, false], [1, true]]);
+  const sentinel = sentinelOf(second.pid);
+  for (const fd of readdirSync(`/proc/${sentinel}/fd`)) assert.ok(!readlinkSync(`/proc/${sentinel}/fd/${fd}`).endsWith('/lock'));
+  await first.stop();
+  const third = await Proxy.start(null, settings());
+  assert.deepEqual(shared(third), [1, true], 'of the second');
+  await second.stop();
+  await third.stop();
+  const last = await Proxy.start(t, settings());
+  assert.deepEqual(shared(last), [0, false]);
 });
 
 test('a port that is taken ends the start with 69 and says so', async () => {

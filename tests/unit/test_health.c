@@ -18,6 +18,7 @@ struct patient {
     struct health *health;
     struct config config;
     struct health_worker worker;
+    uint64_t lost; /* lines of the request log */
     char checks[1024];
     char required[256];
     const char *name;   /* of patient_until */
@@ -133,9 +134,15 @@ static void until(struct patient *p, const char *name, const char *status)
     loop_until(&p->loop, has_status, p);
 }
 
+static uint64_t tell_lost(void *ctx)
+{
+    return ((struct patient *)ctx)->lost;
+}
+
 static void test_all_built_in_checks_are_there_and_unknown_at_first(void **state)
 {
     struct patient *p = *state;
+    health_ask_interactions(p->health, tell_lost, p);
     configure(p, "", "");
     for (int i = 0; i < HEALTH_BUILTIN_COUNT; i++)
         assert_true(is(p, health_builtin_name((enum health_builtin)i), "status", "unknown"));
@@ -173,6 +180,32 @@ static void test_the_worker_is_seen_at_once(void **state)
     health_ask_worker(p->health, NULL, NULL);
     health_worker_changed(p->health);
     assert_true(is(p, "worker", "status", "pass")); /* as it was when somebody told */
+}
+
+static void test_lines_that_are_lost_fail_their_check_once(void **state)
+{
+    struct patient *p = *state;
+    configure(p, "", "interactions");
+    until(p, "log", "pass");
+    assert_null(member(p, "interactions", "status")); /* there is no request log */
+    assert_null(health_required_failing(p->health, 0));
+    health_ask_interactions(p->health, tell_lost, p);
+    assert_true(is(p, "interactions", "status", "unknown"));
+    until(p, "interactions", "pass");
+    p->config.health_interval_ms = LONG_MS; /* so that no round follows by itself */
+    configure(p, "", "interactions");
+    loop_turn(&p->loop);
+    p->lost = 3;
+    configure(p, "", "interactions");
+    until(p, "interactions", "fail");
+    assert_int_equal(number(p, "interactions", "value"), 3);
+    assert_true(is(p, "interactions", "unit", "lines"));
+    assert_true(is(p, "interactions", "why", "lines_were_lost"));
+    assert_string_equal(health_required_failing(p->health, 0), "interactions");
+    assert_int_equal(health_failing(p->health), 1);
+    configure(p, "", "");
+    until(p, "interactions", "pass");
+    assert_int_equal(number(p, "interactions", "value"), 0);
 }
 
 static void test_what_is_required_and_fails_is_named(void **state)
@@ -382,6 +415,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PATIENT_TEST(test_all_built_in_checks_are_there_and_unknown_at_first),
         PATIENT_TEST(test_the_worker_is_seen_at_once),
+        PATIENT_TEST(test_lines_that_are_lost_fail_their_check_once),
         PATIENT_TEST(test_what_is_required_and_fails_is_named),
         PATIENT_TEST(test_a_file_turns_the_check_and_its_time),
         PATIENT_TEST(test_limits_are_those_of_the_last_settings),

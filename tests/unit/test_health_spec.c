@@ -98,6 +98,7 @@ static void test_everything_else_is_refused_and_not_quoted(void **state)
         "a=tcp:x:1,a=file:/sesame:1",
         "worker=tcp:sesame:1",
         "worker_rpc=tcp:sesame:1",
+        "interactions=tcp:sesame:1",
         "memory=tcp:sesame:1",
         "disk=tcp:sesame:1",
         "log=tcp:sesame:1",

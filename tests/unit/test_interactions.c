@@ -17,7 +17,8 @@
 #define NOON_MS 1769860800000 /* 2026-01-31T12:00:00.000Z */
 #define ROOM (64 * 1024)
 
-static int64_t now_ms;
+static int64_t now_ms;   /* wall */
+static uint64_t mono_ms; /* a clock that does not jump */
 
 struct bench {
     struct loop loop;
@@ -26,9 +27,20 @@ struct bench {
     struct interactions *all;
 };
 
-static int64_t wall_ms(void)
+static int64_t tell_wall_ms(void)
 {
     return now_ms;
+}
+
+static uint64_t tell_mono_ms(void)
+{
+    return mono_ms;
+}
+
+static void pass(int64_t ms)
+{
+    now_ms += ms;
+    mono_ms += (uint64_t)ms;
 }
 
 static void begin(struct bench *b, int64_t days, int64_t bytes)
@@ -36,7 +48,8 @@ static void begin(struct bench *b, int64_t days, int64_t bytes)
     const struct interactions_options options = { .disk = b->disk,
                                                   .deadlines = b->loop.deadlines,
                                                   .home = b->home.path,
-                                                  .wall_ms = wall_ms,
+                                                  .wall_ms = tell_wall_ms,
+                                                  .mono_ms = tell_mono_ms,
                                                   .limits = { days, bytes } };
     b->all = interactions_new(&options);
 }
@@ -58,6 +71,7 @@ static int setup(void **state)
 {
     struct bench *b = calloc(1, sizeof(*b));
     now_ms = NOON_MS;
+    mono_ms = 1;
     log_set_level(LOG_SILENCE);
     loop_begin(&b->loop);
     folder_make(&b->home);
@@ -348,7 +362,7 @@ static void test_old_days_are_removed_at_midnight_also_when_nobody_asks(void **s
     begin(b, 2, ROOM);
     settle(b);
     assert_true(is_there(b, "2026-01-29.jsonl"));
-    now_ms += 60;
+    pass(60);
     loop_until(&b->loop, old_has_gone, b);
     settle(b);
     assert_true(is_there(b, "2026-01-30.jsonl"));
@@ -361,11 +375,41 @@ static void test_the_first_line_of_a_day_removes_old_ones_too(void **state)
     begin(b, 2, ROOM);
     settle(b);
     assert_true(is_there(b, "2026-01-29.jsonl"));
-    now_ms += CLOCK_DAY_MS;
+    pass(CLOCK_DAY_MS);
     add(b, "a");
     settle_and_flush(b);
     assert_false(is_there(b, "2026-01-29.jsonl"));
     assert_ids(b, "2026-02-01", "a");
+}
+
+static void test_a_jump_of_the_clock_makes_nothing_old_until_it_has_held(void **state)
+{
+    struct bench *b = *state;
+    put(b, "2026-01-20.jsonl", LITERAL("{\"request_id\":\"old\"}\n"));
+    begin(b, 30, ROOM);
+    add(b, "before");
+    settle_and_flush(b);
+    now_ms += 40 * (int64_t)CLOCK_DAY_MS;
+    add(b, "ahead");
+    settle_and_flush(b);
+    interactions_configure(b->all, &(struct interaction_limits){ 29, ROOM });
+    settle(b);
+    assert_ids(b, "2026-03-12", "ahead");
+    assert_ids(b, "2026-01-20", "old");
+    now_ms -= 40 * (int64_t)CLOCK_DAY_MS;
+    add(b, "after");
+    settle_and_flush(b);
+    assert_ids(b, "2026-01-31", "after before");
+    now_ms += 40 * (int64_t)CLOCK_DAY_MS;
+    for (int hour = 0; hour <= 24; hour++) {
+        assert_ids(b, "2026-01-31", "after before");
+        add(b, "held");
+        settle_and_flush(b);
+        pass(3600000);
+    }
+    assert_ids(b, "2026-01-31", ""); /* the clock meant it */
+    assert_ids(b, "2026-01-20", "");
+    assert_true(is_there(b, "2026-03-12.jsonl"));
 }
 
 /* ---- room ---- */
@@ -447,6 +491,94 @@ static void test_smaller_limits_count_at_once(void **state)
     assert_ids(b, "2026-01-31", "a");
 }
 
+/* A day of at least so many bytes, whose lines are named 0, 1, ... */
+static unsigned put_lines(const struct bench *b, const char *name, size_t bytes)
+{
+    unsigned count = 0;
+    struct buf text = BUF_INIT;
+    while (text.len < bytes)
+        buf_printf(&text, "{\"request_id\":\"%u\"}\n", count++);
+    put(b, name, text.data, text.len);
+    buf_free(&text);
+    return count;
+}
+
+/* Of those lines the newest are there, whole and in order, and use a good part of the room. */
+static void assert_newest(const struct bench *b, const char *date, const char *newest,
+                          unsigned count)
+{
+    bool more = true;
+    char wanted[64];
+    char *found = ids(b, date, SIZE_MAX, &more);
+    snprintf(wanted, sizeof(wanted), "%s%s%u %u %u ", newest, *newest == '\0' ? "" : " ", count - 1,
+             count - 2, count - 3);
+    assert_int_equal(strncmp(found, wanted, strlen(wanted)), 0);
+    assert_null(strstr(found, " 0"));
+    free(found);
+    assert_true(bytes_of_all(b) <= ROOM);
+    assert_true(bytes_of_all(b) > ROOM / 4);
+}
+
+static void test_a_smaller_limit_leaves_the_newest_lines_of_today(void **state)
+{
+    struct bench *b = *state;
+    char name[16];
+    put_bytes(b, "2026-01-30.jsonl", ROOM);
+    unsigned count = put_lines(b, "2026-01-31.jsonl", 3 * ROOM);
+    put(b, ".cut", LITERAL("left by a crash"));
+    begin(b, 30, 16 * ROOM);
+    settle(b);
+    assert_false(is_there(b, ".cut"));
+    interactions_configure(b->all, &(struct interaction_limits){ 30, ROOM });
+    settle(b);
+    assert_false(is_there(b, "2026-01-30.jsonl"));
+    assert_newest(b, "2026-01-31", "", count);
+    assert_int_equal(stat_of(b, "2026-01-31.jsonl").st_mode & 0777, 0600);
+    for (unsigned i = 0; i < 3000; i++) { /* the large one makes way in pieces, too */
+        snprintf(name, sizeof(name), "n%u", i);
+        add(b, name);
+        if (i % 50 == 0)
+            settle_and_flush(b);
+        assert_true(i % 50 != 0 || (bytes_of_all(b) <= ROOM && bytes_of_all(b) > ROOM / 4));
+    }
+    settle_and_flush(b);
+    assert_int_equal(interactions_lost(b->all), 0);
+    assert_false(is_there(b, ".cut"));
+}
+
+static void test_a_start_with_a_smaller_limit_leaves_the_newest_lines(void **state)
+{
+    struct bench *b = *state;
+    unsigned count = put_lines(b, "2026-01-31.jsonl", 3 * ROOM);
+    begin(b, 30, ROOM);
+    add(b, "new");
+    settle_and_flush(b);
+    settle(b);
+    assert_newest(b, "2026-01-31", "new", count);
+}
+
+static void test_a_smaller_limit_leaves_the_newest_lines_when_today_has_none(void **state)
+{
+    struct bench *b = *state;
+    unsigned count = put_lines(b, "2026-01-28.jsonl", 3 * ROOM);
+    begin(b, 30, ROOM);
+    settle(b);
+    assert_newest(b, "2026-01-28", "", count);
+}
+
+static void test_a_large_file_without_lines_makes_way_whole(void **state)
+{
+    struct bench *b = *state;
+    struct buf text = BUF_INIT;
+    memset(buf_reserve(&text, 3 * ROOM), 'x', 3 * ROOM);
+    text.len = 3 * ROOM;
+    put(b, "2026-01-28.jsonl", text.data, text.len);
+    buf_free(&text);
+    begin(b, 30, ROOM);
+    settle(b);
+    assert_false(is_there(b, "2026-01-28.jsonl"));
+}
+
 /* ---- what can go wrong ---- */
 
 static void test_a_torn_line_costs_no_other(void **state)
@@ -492,6 +624,25 @@ static void test_a_full_disk_loses_only_what_has_no_room(void **state)
     settle_and_flush(b);
     assert_int_equal(interactions_lost(b->all), 3);
     assert_ids(b, "2026-01-31", "f b a");
+}
+
+static void test_what_cannot_be_cut_for_want_of_room_stays(void **state)
+{
+    struct bench *b = *state;
+    struct rlimit before;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    put_lines(b, "2026-01-31.jsonl", 3 * ROOM);
+    begin(b, 30, ROOM);
+    limit_file_size(1000);
+    settle(b);
+    limit_file_size(before.rlim_cur);
+    assert_true(stat_of(b, "2026-01-31.jsonl").st_size >= 3 * ROOM);
+    assert_false(is_there(b, ".cut"));
+    add(b, "a"); /* which asks for room again */
+    settle_and_flush(b);
+    assert_true(bytes_of_all(b) <= ROOM);
+    assert_int_equal(interactions_lost(b->all), 0);
 }
 
 static void test_a_folder_that_is_none_loses_lines_and_nothing_else(void **state)
@@ -681,11 +832,17 @@ int main(void)
         TEST(test_old_days_are_removed_at_the_start),
         TEST(test_old_days_are_removed_at_midnight_also_when_nobody_asks),
         TEST(test_the_first_line_of_a_day_removes_old_ones_too),
+        TEST(test_a_jump_of_the_clock_makes_nothing_old_until_it_has_held),
         TEST(test_the_oldest_make_way_and_the_newest_are_always_written),
         TEST(test_a_batch_that_is_larger_than_all_room_leaves_its_end),
         TEST(test_smaller_limits_count_at_once),
+        TEST(test_a_smaller_limit_leaves_the_newest_lines_of_today),
+        TEST(test_a_start_with_a_smaller_limit_leaves_the_newest_lines),
+        TEST(test_a_smaller_limit_leaves_the_newest_lines_when_today_has_none),
+        TEST(test_a_large_file_without_lines_makes_way_whole),
         TEST(test_a_torn_line_costs_no_other),
         TEST(test_a_full_disk_loses_only_what_has_no_room),
+        TEST(test_what_cannot_be_cut_for_want_of_room_stays),
         TEST(test_a_folder_that_is_none_loses_lines_and_nothing_else),
         TEST(test_only_a_file_is_written_to),
         TEST(test_a_disk_that_takes_nothing_makes_lines_wait),
