@@ -2,7 +2,7 @@
 // Settings and the command line: what can be wrong is said in words, before anything is served.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { bin, folder, KEY, ROOT, test, until } from './lib/kit.mjs';
@@ -243,6 +243,11 @@ test('a key file that was replaced counts from SIGHUP on, and the old key no mor
   assert.equal((await proxy.fetch('/v1/models', { key: next })).status, 200);
   const asAdmin = async (key) => (await proxy.fetch('/internal/maintenance', { key })).status;
   assert.deepEqual([await asAdmin('the-admin-key-of-before'), await asAdmin('the-admin-key-of-now')], [401, 200]);
+  rmSync(admin);
+  proxy.child.kill('SIGHUP');
+  await until('another reload', () => proxy.events('reloaded').length === 2);
+  assert.deepEqual([await asAdmin('the-admin-key-of-now'), await asAdmin(readFileSync(admin, 'utf8').trim())], [401, 200]);
+  assert.equal(statSync(admin).mode & 0o777, 0o600);
   writeFileSync(path, 'no\n');
   proxy.child.kill('SIGHUP');
   await until('the refusal', () => proxy.logs.some((line) => line.event === 'reload_refused'));
