@@ -47,7 +47,7 @@ void health_configure(struct health *h, const struct config *config);
 /* Makes the first round soon, and the others after it. */
 void health_start(struct health *h);
 
-/* The worker has changed: its checks are made at once. */
+/* The worker has changed, or may have: its checks are made at once. */
 void health_worker_changed(struct health *h);
 
 /* What a part of the program says of itself, under the name of a built-in check: "traces" is told so. `why` is static,

@@ -44,7 +44,7 @@ struct death {
     int64_t at_ms;        /* wall clock */
     uint64_t incarnation; /* counted from 1 */
     int pid;              /* 0: it could not even be started */
-    int64_t exit_code;    /* -1: ended by a signal, or never reaped */
+    int64_t exit_code;    /* -1: ended by a signal, never reaped, or never there */
     int signal;           /* 0: none */
     const char *reason;   /* static: what made us or it end this */
     uint64_t uptime_ms;   /* since ready; 0: it never was */

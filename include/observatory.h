@@ -4,10 +4,12 @@
 #define OBSERVATORY_H
 
 #include "mem.h"
+#include "reload.h"
 #include "trace.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct config;
 struct deadlines;
@@ -40,20 +42,21 @@ struct observatory {
     char *home;                        /* CODEX_HOME */
     struct prices *prices;             /* NULL: no file of prices */
     struct interactions *interactions; /* NULL: no request log */
+    struct reload reload;              /* the last one */
 };
 
-/* `home` is CODEX_HOME as an absolute path. False with a message for people in `ret_why` (owned by the caller) when something is
- * wrong; observatory_free in any case. */
+/* `home` is CODEX_HOME as an absolute path; observatory_check_start has passed the settings. False with a message for people in
+ * `ret_why` (owned by the caller) when something is wrong all the same; observatory_free in any case. */
 CHECK_RESULT bool observatory_open(struct observatory *o, struct uv_loop_s *loop,
                                    struct deadlines *deadlines, const struct config *config,
                                    const char *home, char **ret_why);
 
-/* Whether the settings of all that watches are right, beyond what config.h can tell: forms of texts, files that are named. False with
- * a message for people, which begins with the name of the setting, in `ret_why` (owned by the caller). */
-CHECK_RESULT bool observatory_check(const struct config *config, char **ret_why);
+/* How many settings of all that watches are wrong, beyond what config.h can tell: forms of texts, files that are named. Each has a line
+ * on `complaints`, which begins with its name. Also for settings of which config_load has refused some, so that all are named at once. */
+CHECK_RESULT int observatory_check(const struct config *config, FILE *complaints);
 
 /* The same, and what else would end a start: a key of traces that is lost. Makes nothing. */
-CHECK_RESULT bool observatory_check_start(const struct config *config, char **ret_why);
+CHECK_RESULT int observatory_check_start(const struct config *config, FILE *complaints);
 
 /* Other settings, from now on; observatory_check has passed them. */
 void observatory_configure(struct observatory *o, const struct config *config);

@@ -28,7 +28,8 @@ struct token_counts {
 struct prices;
 
 /* Reads the file; the caller owns the result. NULL with a message for people in `ret_why` (owned by the caller) when anything in it is
- * not as above. The message names the line and the model, and quotes nothing else of the file. */
+ * not as above. The message names the file, the line and the model, and quotes nothing else of the file; of a file that cannot be read
+ * it does not repeat the path, which then may be something else, put into the wrong setting. */
 CHECK_RESULT struct prices *prices_load(const char *path, char **ret_why);
 
 /* Safe on NULL. */

@@ -382,6 +382,7 @@ static int load_again(struct config *ret)
     if (memory == NULL)
         abort(); /* out of memory, as in mem.c */
     int wrong = config_load(ret, memory);
+    wrong += observatory_check(ret, memory);
     (void)fclose(memory);
     char *rest = complaints;
     for (char *line; (line = strsep(&rest, "\n")) != NULL && *line != '\0';)
@@ -410,31 +411,16 @@ static bool reload_keys(struct app *app)
     return ok;
 }
 
-static bool check_observatory(const struct config *coming)
-{
-    char *why = NULL;
-    bool ok = observatory_check(coming, &why);
-    if (!ok)
-        log_error("app", "setting_complaint", LOG_ID("text", why));
-    free(why);
-    return ok;
-}
-
 static void reload(struct app *app)
 {
     struct config coming;
     int wrong = load_again(&coming);
-    if (wrong == 0 && !check_observatory(&coming))
-        wrong = 1;
-    bool keys = wrong == 0 && reload_keys(app);
-    if (wrong != 0 || !keys) {
-        log_error("app", "reload_refused", LOG_INT("wrong_settings", wrong),
-                  LOG_BOOL("keys_refused", wrong == 0));
-    } else {
+    if (wrong == 0 && reload_keys(app)) {
         size_t changed = config_replace(app->config, &coming, on_fixed_setting, app);
-        log_info("app", "reloaded", LOG_INT("changed_settings", changed),
-                 LOG_INT("keys", keyring_count(app->keyring)));
+        reload_accept(&app->observatory.reload, changed, keyring_count(app->keyring));
         apply_settings(app);
+    } else {
+        reload_refuse(&app->observatory.reload, (size_t)wrong);
     }
     config_free(&coming);
 }

@@ -58,23 +58,14 @@ static void print_help(FILE *out)
     config_help(out);
 }
 
-static int check_rest(const struct config *config)
-{
-    char *why = NULL;
-    if (observatory_check_start(config, &why))
-        return 0;
-    fprintf(stderr, "%s\n", why);
-    free(why);
-    return EXIT_CONFIG;
-}
-
 static int serve_or_check(bool check_only)
 {
     struct config config;
     int wrong = config_load(&config, stderr);
-    int rc = EXIT_CONFIG;
-    if (wrong == 0)
-        rc = check_only ? check_rest(&config) : app_run(&config);
+    wrong += observatory_check_start(&config, stderr);
+    int rc = wrong == 0 ? 0 : EXIT_CONFIG;
+    if (rc == 0 && !check_only)
+        rc = app_run(&config);
     config_free(&config);
     return rc;
 }

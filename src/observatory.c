@@ -18,33 +18,50 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* Names the setting that is wrong; takes `why`. Returns 1: one more. */
+static int complain(FILE *complaints, const char *setting, char *why)
+{
+    fprintf(complaints, "%s: %s\n", setting, why);
+    free(why);
+    return 1;
+}
+
 /* ---- traces ---- */
 
-/* What is wrong with a setting, as one message that begins with its name; takes `why`. */
-static bool complain(const char *setting, char *why, char **ret_why)
+static int check_trace_mode(const struct config *config, FILE *complaints)
 {
-    *ret_why = xasprintf("%s: %s", setting, why);
-    free(why);
-    return false;
+    struct trace_mode mode;
+    if (trace_mode_parse(config->trace_buffer, &mode))
+        return 0;
+    fprintf(complaints,
+            "PROXY_TRACE_BUFFER: must be off, errors, all or sample:N with N from 1 to %d\n",
+            TRACE_SAMPLE_MAX);
+    return 1;
 }
 
 /* A file that is missing is made at the start, by no check. */
-static bool check_traces(const struct config *config, char **ret_why)
+static int check_trace_key(const struct config *config, FILE *complaints)
 {
-    struct trace_mode mode;
-    char *why = NULL;
-    if (!trace_mode_parse(config->trace_buffer, &mode)) {
-        *ret_why = xasprintf("PROXY_TRACE_BUFFER: must be off, errors, all or sample:N with N from "
-                             "1 to %d",
-                             TRACE_SAMPLE_MAX);
-        return false;
-    }
     const char *file = config->trace_key_file;
+    char *why = NULL;
     if (file == NULL || !file_exists(file))
-        return true;
+        return 0;
     struct trace_seal_key *key = trace_seal_key_read(file, &why);
+    bool ok = key != NULL;
     trace_seal_key_free(key);
-    return key != NULL || complain("PROXY_TRACE_KEY_FILE", why, ret_why);
+    return ok ? 0 : complain(complaints, "PROXY_TRACE_KEY_FILE", why);
+}
+
+/* Whether it is the one that the traces are encrypted with which are there. */
+static int check_trace_key_fits(const struct config *config, FILE *complaints)
+{
+    char *why = NULL;
+    if (config->trace_key_file == NULL)
+        return 0;
+    char *folder = xasprintf("%s/%s", config->codex_home, TRACE_FOLDER);
+    bool ok = trace_buffer_check_key(config->trace_key_file, folder, &why);
+    free(folder);
+    return ok ? 0 : complain(complaints, "PROXY_TRACE_KEY_FILE", why);
 }
 
 static void configure_traces(struct observatory *o, const struct config *config)
@@ -80,9 +97,12 @@ static bool open_traces(struct observatory *o, const struct config *config, cons
     bool ok = true;
     if (config->trace_key_file != NULL) {
         key = trace_buffer_key(config->trace_key_file, folder, &why);
-        ok = key != NULL || complain("PROXY_TRACE_KEY_FILE", why, ret_why);
+        ok = key != NULL;
     }
-    if (ok) {
+    if (!ok) {
+        *ret_why = xasprintf("PROXY_TRACE_KEY_FILE: %s", why);
+        free(why);
+    } else {
         o->trace_buffer = trace_buffer_new(o->disk, o->deadlines, folder, key);
         o->trace_sink = (struct trace_sink){ records, wants, put, o->trace_buffer };
     }
@@ -92,33 +112,27 @@ static bool open_traces(struct observatory *o, const struct config *config, cons
 
 /* ---- prices and the request log ---- */
 
-static struct prices *load_prices(const struct config *config, char **ret_why)
+static int check_prices(const struct config *config, FILE *complaints)
 {
     char *why = NULL;
-    struct prices *prices = prices_load(config->price_file, &why);
-    if (prices == NULL)
-        *ret_why = xasprintf("PRICE_FILE: %s", why);
-    free(why);
-    return prices;
-}
-
-static bool check_prices(const struct config *config, char **ret_why)
-{
     if (config->price_file == NULL)
-        return true;
-    struct prices *prices = load_prices(config, ret_why);
+        return 0;
+    struct prices *prices = prices_load(config->price_file, &why);
     bool ok = prices != NULL;
     prices_free(prices);
-    return ok;
+    return ok ? 0 : complain(complaints, "PRICE_FILE", why);
 }
 
 /* A file that has become wrong since it was checked changes nothing. */
 static void configure_prices(struct observatory *o, const struct config *config)
 {
     char *why = NULL;
-    struct prices *prices = config->price_file != NULL ? load_prices(config, &why) : NULL;
+    struct prices *prices =
+        config->price_file != NULL ? prices_load(config->price_file, &why) : NULL;
     if (why != NULL) {
-        log_error("app", "setting_complaint", LOG_ID("text", why));
+        char *text = xasprintf("PRICE_FILE: %s", why);
+        log_error("app", "setting_complaint", LOG_ID("text", text));
+        free(text);
         free(why);
         return;
     }
@@ -153,24 +167,29 @@ static void open_interactions(struct observatory *o, const struct config *config
 
 /* ---- the whole ---- */
 
-bool observatory_check(const struct config *config, char **ret_why)
-{
-    return check_traces(config, ret_why) && check_prices(config, ret_why) &&
-           health_settings_check(config->health_checks, config->health_required, ret_why);
-}
-
-bool observatory_check_start(const struct config *config, char **ret_why)
+static int check_health(const struct config *config, FILE *complaints)
 {
     char *why = NULL;
-    if (!observatory_check(config, ret_why))
-        return false;
-    if (config->trace_key_file == NULL)
-        return true;
-    char *folder = xasprintf("%s/%s", config->codex_home, TRACE_FOLDER);
-    bool ok = trace_buffer_check_key(config->trace_key_file, folder, &why) ||
-              complain("PROXY_TRACE_KEY_FILE", why, ret_why);
-    free(folder);
-    return ok;
+    if (health_settings_check(config->health_checks, config->health_required, &why))
+        return 0;
+    fprintf(complaints, "%s\n", why); /* names the setting itself */
+    free(why);
+    return 1;
+}
+
+int observatory_check(const struct config *config, FILE *complaints)
+{
+    return check_trace_mode(config, complaints) + check_trace_key(config, complaints) +
+           check_prices(config, complaints) + check_health(config, complaints);
+}
+
+int observatory_check_start(const struct config *config, FILE *complaints)
+{
+    int wrong = check_trace_key(config, complaints);
+    if (wrong == 0)
+        wrong = check_trace_key_fits(config, complaints);
+    return wrong + check_trace_mode(config, complaints) + check_prices(config, complaints) +
+           check_health(config, complaints);
 }
 
 void observatory_configure(struct observatory *o, const struct config *config)
@@ -192,7 +211,7 @@ bool observatory_open(struct observatory *o, struct uv_loop_s *loop, struct dead
     o->disk = disk_new(loop);
     o->health = health_new(loop, deadlines, o->disk, home);
     o->lag = loop_lag_new(loop);
-    if (!observatory_check(config, ret_why) || !open_traces(o, config, home, ret_why))
+    if (!open_traces(o, config, home, ret_why))
         return false;
     const struct maintenance_options maintenance = {
         .disk = o->disk,

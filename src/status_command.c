@@ -173,6 +173,24 @@ static void put_maintenance(struct buf *out, const json_t *s)
     buf_putc(out, '\n');
 }
 
+/* Nothing before the first one. */
+static void put_reload(struct buf *out, const json_t *s)
+{
+    const json_t *r = json_at(s, "last_reload");
+    if (!json_is_object(r))
+        return;
+    begin(out, "reload");
+    buf_puts(out, json_bool_at(r, "accepted", 0) ? "accepted at " : "REFUSED at ");
+    put_at(out, r, "at");
+    if (json_bool_at(r, "accepted", 0))
+        buf_printf(out, ", %" PRId64 " settings changed\n", number_at(r, "changed_settings"));
+    else if (json_bool_at(r, "keys_refused", 0))
+        buf_puts(out, " for the keys: all stays as it was; the log says why\n");
+    else
+        buf_printf(out, ", %" PRId64 " wrong settings: all stays as it was; the log names them\n",
+                   number_at(r, "wrong_settings"));
+}
+
 static void put_check(struct buf *out, const char *name, const json_t *c)
 {
     put_text(out, name);
@@ -215,7 +233,7 @@ static void put_death(struct buf *out, const json_t *d)
     put_at(out, d, "reason");
     if (number_at(d, "signal") != 0)
         buf_printf(out, ", signal %" PRId64, number_at(d, "signal"));
-    else
+    else if (json_is_integer(json_at(d, "exit_code")))
         buf_printf(out, ", exit code %" PRId64, number_at(d, "exit_code"));
     buf_puts(out, ", was ready for ");
     put_duration(out, number_at(d, "uptime_ms"));
@@ -251,6 +269,7 @@ static void put_glance(struct buf *out, const json_t *s)
     put_worker(out, s);
     put_work(out, s);
     put_maintenance(out, s);
+    put_reload(out, s);
     put_traffic(out, s);
     put_checks(out, s);
     put_list(out, "deaths", json_at(s, "worker.deaths"), put_death);

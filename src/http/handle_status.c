@@ -10,6 +10,7 @@
 #include "maintenance.h"
 #include "observatory.h"
 #include "readiness.h"
+#include "reload.h"
 #include "reply.h"
 #include "routes.h"
 #include "worker.h"
@@ -21,11 +22,12 @@
 static json_t *describe_death(const struct death *d)
 {
     char at[CLOCK_ISO_SIZE];
+    bool exited = d->signal != 0 || d->exit_code >= 0;
     clock_iso8601(d->at_ms, at);
-    return json_pack("{s:s, s:I, s:i, s:I, s:i, s:s, s:I, s:I}", "at", at, "incarnation",
+    return json_pack("{s:s, s:I, s:i, s:o, s:i, s:s, s:I, s:I}", "at", at, "incarnation",
                      (json_int_t)d->incarnation, "pid", d->pid, "exit_code",
-                     (json_int_t)d->exit_code, "signal", d->signal, "reason",
-                     d->reason != NULL ? d->reason : "exited", "uptime_ms",
+                     exited ? json_integer((json_int_t)d->exit_code) : json_null(), "signal",
+                     d->signal, "reason", d->reason != NULL ? d->reason : "exited", "uptime_ms",
                      (json_int_t)d->uptime_ms, "turns", (json_int_t)d->turns);
 }
 
@@ -132,6 +134,7 @@ void handle_status(struct routes *routes, struct st_h2o_req_t *req)
         "log_lines_dropped", (json_int_t)log_dropped());
     json_decref(reasons);
     add_traffic(body);
+    json_object_set_new(body, "last_reload", reload_describe(&routes->observatory->reload));
     reply_header(req, "cache-control", "no-store");
     reply_json(req, 200, body);
 }

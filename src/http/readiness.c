@@ -39,6 +39,8 @@ static const char *why_no_worker(const struct routes *routes)
 json_t *readiness_reasons(const struct routes *routes)
 {
     json_t *reasons = json_array();
+    /* Its state is told beside the checks, and must not differ from what they say. */
+    health_worker_changed(routes->observatory->health);
     if (routes->draining)
         add(reasons, "shutting down");
     if (worker_source(routes->worker) == LAUNCH_NONE)

@@ -103,9 +103,17 @@ static void say(const struct check *c)
                LOG_ID("reason", why));
 }
 
+static bool is_same(const struct verdict *a, const struct verdict *b)
+{
+    return a->status == b->status && a->why == b->why && a->unit == b->unit &&
+           a->value == b->value && a->limit == b->limit;
+}
+
 /* The only function that changes what a check came to. */
 static void judge(struct health *h, struct check *c, const struct verdict *v)
 {
+    if (is_same(v, &c->last))
+        return;
     if (v->status != c->last.status)
         c->since_ms = clock_wall_ms();
     c->last = *v;

@@ -189,7 +189,7 @@ struct prices *prices_load(const char *path, char **ret_why)
         (void)buf_str(&text); /* a NUL ends it, for strspn */
         prices = parse(path, &text, ret_why);
     } else {
-        *ret_why = xasprintf("%s: %s", path, strerror(errno));
+        *ret_why = xasprintf("cannot be read: %s", strerror(errno)); /* the path may be anything */
     }
     buf_free(&text);
     return prices;

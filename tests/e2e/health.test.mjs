@@ -120,6 +120,8 @@ test('checks of the settings turn, count when they are required, and change with
   assert.equal(now.checks.stamp.why, 'too_old');
   const shown = await status(proxy.origin);
   assert.equal(shown.code, 0, shown.stderr);
+  assert.doesNotMatch(shown.stdout, /^reload/m);
+  assert.equal((await proxy.status()).last_reload, null);
   assert.match(shown.stdout, /^READY\n[\s\S]*^checks +db: refused, since \S+Z\n +stamp: too_old, \d+ s \(limit 3600\), since/m);
   rmSync(stamp);
   await until('no file', async () => (await check(proxy, 'stamp')).why === 'missing');
@@ -152,14 +154,25 @@ test('checks of the settings turn, count when they are required, and change with
   for (const name of ['db', 'stamp']) assert.deepEqual(told(proxy, name), ['warn fail', 'info pass'], name);
   assert.equal(told(proxy, 'worker').length, 0);
 
-  // A wrong reload changes nothing; another one takes a check away.
-  await reload(proxy, file, { HEALTH_CHECKS: `${settings.HEALTH_CHECKS},worker=tcp:sesame:1` }, 'reload_refused');
-  const complaint = proxy.events('setting_complaint').at(-1).text;
-  assert.match(complaint, /^HEALTH_CHECKS: check 3: /);
-  assert.ok(!complaint.includes('sesame'));
+  // A wrong reload changes nothing, names all that is wrong, and is told of; another one takes a check away.
+  const before = (await proxy.status()).last_reload;
+  assert.deepEqual([before.accepted, before.changed_settings, before.wrong_settings, before.keys_refused], [true, 1, 0, false]);
+  const wrong = { LOG_LEVEL: 'sesame', PROXY_TRACE_BUFFER: 'sesame', PRICE_FILE: 'sesame' };
+  await reload(proxy, file, { ...wrong, HEALTH_CHECKS: `${settings.HEALTH_CHECKS},worker=tcp:sesame:1` }, 'reload_refused');
+  const complaints = proxy.events('setting_complaint').map(({ text }) => text);
+  const names = [/^LOG_LEVEL: /, /^PROXY_TRACE_BUFFER: /, /^PRICE_FILE: /, /^HEALTH_CHECKS: check 3: /];
+  assert.equal(complaints.length, names.length);
+  for (const [i, name] of names.entries()) assert.match(complaints[i], name);
+  assert.ok(!complaints.join().includes('sesame'));
+  const { at, ...rest } = (await proxy.status()).last_reload;
+  assert.deepEqual(rest, { accepted: false, changed_settings: 0, wrong_settings: 4, keys_refused: false });
+  assert.ok(ISO.test(at) && at >= before.at, at);
+  const reloads = async () => /^reload +(.*)$/m.exec((await status(proxy.origin)).stdout)[1];
+  assert.equal(await reloads(), `REFUSED at ${at}, 4 wrong settings: all stays as it was; the log names them`);
   assert.equal((await check(proxy, 'db')).status, 'pass');
   await reload(proxy, file, {});
   assert.deepEqual(Object.keys((await proxy.readyz()).checks), BUILT_IN);
+  assert.match(await reloads(), /^accepted at \S+Z, 2 settings changed$/);
   const line = async () => (await status(proxy.origin)).stdout;
   await until('planned restarts', async () => /^worker .* \d restarts \(\d planned\), 0 failures/m.test(await line()));
 });
@@ -260,6 +273,35 @@ test('a worker that dies again and again: health and the glance say so, with its
   assert.equal(code, 1);
   assert.match(stdout, /^NOT READY: the worker is being started\n[\s\S]*^worker +backoff, next start in \d+ ms, \d+ restarts/m);
   assert.match(stdout, /^checks +worker: backoff, since \S+Z, required\ndeaths +\S+Z \w+, exit code 7, was ready for 0 s$/m);
+});
+
+// Between two rounds of the checks, which are an hour apart here.
+test('whatever state the worker is in, its check says so in the same body', async (t) => {
+  const rare = { HEALTH_INTERVAL_MS: '3600000' };
+  const bodies = async (proxy, last) =>
+    until(last, async () => {
+      const { worker_state: state, checks } = await proxy.readyz();
+      assert.equal(checks.worker.why, ['ready', 'recycling'].includes(state) ? undefined : state);
+      if (['backoff', 'crashloop'].includes(state)) assert.equal(checks.worker.status, 'fail');
+      const { worker, failing_checks: failing } = await proxy.status();
+      if (failing.worker) assert.equal(failing.worker.why, worker.state);
+      return state === last;
+    });
+  // It does not even tell its models.
+  const none = { ...new FakeWorker().settings(rare), CODEX_BIN: '/bin/false' };
+  const never = await Proxy.start(t, none, { wait: false });
+  await bodies(never, 'crashloop');
+  const [death] = (await never.status()).worker.deaths;
+  assert.deepEqual([death.reason, death.pid, death.exit_code, death.signal], ['prepare_failed', 0, null, 0]);
+  const { stdout } = await status(never.origin);
+  assert.match(stdout, /^deaths +\S+Z prepare_failed, was ready for 0 s$/m);
+  // It was ready, and is killed.
+  const pause = { WORKER_BACKOFF_INITIAL_MS: '60000', WORKER_BACKOFF_MAX_MS: '60000' };
+  const lived = await Proxy.start(t, new FakeWorker().settings({ ...rare, ...pause }));
+  process.kill(lived.workerPid, 'SIGKILL');
+  await bodies(lived, 'backoff');
+  const [killed] = (await lived.status()).worker.deaths;
+  assert.deepEqual([killed.exit_code, killed.signal], [-1, 9]);
 });
 
 // ---- codex-api status ----

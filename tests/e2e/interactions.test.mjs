@@ -322,11 +322,11 @@ test('a wrong file of prices is named before anything is served', () => {
     const { status, stderr } = spawnSync(bin('codex-api'), args, { env, encoding: 'utf8', timeout: 20_000 });
     return [status, stderr];
   };
-  assert.deepEqual(run('--check-config'), [78, `PRICE_FILE: ${path}: No such file or directory\n`]);
+  assert.deepEqual(run('--check-config'), [78, 'PRICE_FILE: cannot be read: No such file or directory\n']);
   writeFileSync(path, '{\n"m": {"input": -1, "output": 1}}');
   const complaint = `PRICE_FILE: ${path}: line 2: model m: a price is a number from 0 to 1000000\n`;
   assert.deepEqual(run('--check-config'), [78, complaint]);
-  assert.deepEqual(run(), [78, `codex-api: ${complaint}`]);
+  assert.deepEqual(run(), [78, complaint]);
   putPrices(path, PRICES);
   assert.deepEqual(run('--check-config'), [0, '']);
 });

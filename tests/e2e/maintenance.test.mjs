@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import OpenAI from 'openai';
 import { answer, ask, assemble, functionTool, toolResult } from './lib/answers.mjs';
@@ -340,4 +341,8 @@ test('scripts/maintenance switches it, with a key that no command line shows', a
   const help = await script(proxy, ['--help']);
   assert.deepEqual([help.code, help.stderr], [0, '']);
   assert.equal((await state(proxy)).enabled, false);
+
+  // A unit file or a cron table has no USER.
+  assert.equal((await script(proxy, ['off'], { PROXY_ADMIN_KEY: ADMIN, USER: '' })).code, 0);
+  assert.equal((await state(proxy)).actor, userInfo().username);
 });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { bin, folder, KEY, pool, ROOT, test, until } from './lib/kit.mjs';
@@ -188,9 +188,23 @@ test('every setting that has bounds or choices is tried with wrong ones', () => 
 });
 
 test('all wrong settings are named at once', () => {
-  const { code, stderr } = run(['--check-config'], { PORT: 'x', LOG_LEVEL: 'x', WRITE_STALL_MS: 'x' });
-  assert.equal(code, 78);
-  assert.deepEqual(stderr.match(/^[A-Z_]+(?=:)/gm).sort(), ['LOG_LEVEL', 'PORT', 'WRITE_STALL_MS']);
+  const home = folder('wrong');
+  writeFileSync(join(home, 'key'), 'garbage\n', { mode: 0o600 });
+  const wrong = {
+    HEALTH_CHECKS: 'foo',
+    LOG_LEVEL: 'loud',
+    PORT: 'x',
+    PRICE_FILE: join(home, 'none'),
+    PROXY_TRACE_BUFFER: 'sample:0',
+    PROXY_TRACE_KEY_FILE: join(home, 'key'),
+    WRITE_STALL_MS: 'x',
+  };
+  for (const args of [['--check-config'], []]) {
+    const { code, stderr } = run(args, { ...wrong, CODEX_HOME: join(home, 'home') });
+    assert.equal(code, 78);
+    assert.deepEqual(stderr.match(/^[A-Z_]+(?=:)/gm).sort(), Object.keys(wrong));
+    assert.equal(stderr.match(/\n/g).length, Object.keys(wrong).length, 'a line for each');
+  }
 });
 
 test('a misspelt setting is warned about, without its value', () => {
@@ -225,17 +239,31 @@ test('a key is made on the first start, for its owner alone, and used again on t
 test('a key file that was replaced counts from SIGHUP on, and the old key no more', async (t) => {
   const path = join(folder('key'), 'my-key');
   const next = 'the-key-after-the-leak';
+  const admin = join(folder('key'), 'my-admin-key');
   writeFileSync(path, `${KEY}\n`, { mode: 0o600 });
-  const settings = new FakeWorker().settings({ PROXY_API_KEY: '', PROXY_API_KEY_FILE: path });
+  writeFileSync(admin, 'the-admin-key-of-before\n', { mode: 0o600 });
+  const settings = new FakeWorker().settings({ PROXY_API_KEY: '', PROXY_API_KEY_FILE: path, PROXY_ADMIN_KEY_FILE: admin });
   const proxy = await Proxy.start(t, settings);
   writeFileSync(path, `${next}\n`);
+  writeFileSync(admin, 'the-admin-key-of-now\n');
   proxy.child.kill('SIGHUP');
   await until('the reload', () => proxy.logs.some((line) => line.event === 'reloaded'));
   assert.equal((await proxy.fetch('/v1/models', { key: KEY })).status, 401);
   assert.equal((await proxy.fetch('/v1/models', { key: next })).status, 200);
+  const asAdmin = async (key) => (await proxy.fetch('/internal/maintenance', { key })).status;
+  assert.deepEqual([await asAdmin('the-admin-key-of-before'), await asAdmin('the-admin-key-of-now')], [401, 200]);
+  rmSync(admin);
+  proxy.child.kill('SIGHUP');
+  await until('another reload', () => proxy.events('reloaded').length === 2);
+  assert.deepEqual([await asAdmin('the-admin-key-of-now'), await asAdmin(readFileSync(admin, 'utf8').trim())], [401, 200]);
+  assert.equal(statSync(admin).mode & 0o777, 0o600);
   writeFileSync(path, 'no\n');
   proxy.child.kill('SIGHUP');
   await until('the refusal', () => proxy.logs.some((line) => line.event === 'reload_refused'));
+  const { accepted, keys_refused: forTheKeys, wrong_settings: wrong } = (await proxy.status()).last_reload;
+  assert.deepEqual([accepted, forTheKeys, wrong], [false, true, 0]);
+  const { stdout } = run(['status', '--url', proxy.origin]);
+  assert.match(stdout, /^reload +REFUSED at \S+Z for the keys: all stays as it was; the log says why$/m);
   assert.equal((await proxy.fetch('/v1/models', { key: next })).status, 200);
 });
 

@@ -277,7 +277,9 @@ static void test_the_description_is_made_once_for_many_who_ask(void **state)
     struct patient *p = *state;
     p->config.health_interval_ms = LONG_MS;
     configure(p, "", "");
+    health_ask_worker(p->health, look, p);
     json_t *first = health_describe(p->health);
+    health_worker_changed(p->health); /* it has not */
     json_t *second = health_describe(p->health);
     assert_ptr_equal(first, second);
     health_set(p->health, "traces", true, NULL);
