@@ -15,6 +15,9 @@
  * (owned by the caller) when the file cannot be read, written or holds no usable key. */
 CHECK_RESULT bool access_key_from_file(const char *path, struct buf *ret, char **ret_why);
 
+/* The mode of a key file that others than its owner and, to read it, its group may use; 0 when it is well kept, or no regular file. */
+unsigned access_key_exposed(const char *path);
+
 /* Appends a random key to `ret`, which the caller clears with sodium_memzero. */
 void access_key_make(struct buf *ret);
 

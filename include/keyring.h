@@ -12,24 +12,25 @@
 
 struct keyring;
 
+/* The keys of the settings; borrowed for a call. NULL: there is none. */
+struct keyring_texts {
+    const char *client; /* the one named "default" */
+    const char *admin;  /* of administrators */
+};
+
 /* `path` (copied) is the file of named keys, which need not be there. `rpm` and `burst` are for keys without limits of their own; 0:
  * none, and as much as rpm. The caller owns the result; NULL with a message for people in `ret_why` (owned by the caller) when
- * the file is wrong. */
+ * the file is wrong, or the key of administrators is one of a client too: then each client would be an administrator. */
 CHECK_RESULT struct keyring *keyring_load(const char *path, int64_t rpm, int64_t burst,
-                                          char **ret_why);
-
-/* Sets the key named "default"; `text` is borrowed for the call. */
-void keyring_set_default(struct keyring *ring, const char *text);
-
-/* Sets the key of administrators, which is none of a client; `text` is borrowed for the call. */
-void keyring_set_admin(struct keyring *ring, const char *text);
+                                          const struct keyring_texts *texts, char **ret_why);
 
 /* Other limits for keys without limits of their own, from now on. */
 void keyring_set_limits(struct keyring *ring, int64_t rpm, int64_t burst);
 
-/* Reads the file again, all or nothing: false with a message in `ret_why` (owned by the caller), and the keys are as they were. A
- * name that stays has used what it has used. */
-CHECK_RESULT bool keyring_reload(struct keyring *ring, char **ret_why);
+/* Takes these texts and reads the file again, all or nothing: false with a message in `ret_why` (owned by the caller) for what
+ * keyring_load refuses, and the keys are as they were. A name that stays has used what it has used. */
+CHECK_RESULT bool keyring_reload(struct keyring *ring, const struct keyring_texts *texts,
+                                 char **ret_why);
 
 /* How many keys open, the default one included. */
 size_t keyring_count(const struct keyring *ring);

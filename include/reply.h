@@ -38,4 +38,7 @@ void reply_wrap_core_errors(struct st_h2o_pathconf_t *fallback_path, const struc
 /* The error of such an answer. */
 void reply_core_error(int status, struct api_error *ret);
 
+/* Its x-request-id, borrowed from the request; NULL: it has none yet. */
+const char *reply_core_id(struct st_h2o_req_t *req);
+
 #endif

@@ -81,6 +81,14 @@ static int complain(const char *what, const char *why)
     return EXIT_CONFIG;
 }
 
+/* Says what is wrong, and frees it. */
+static int complain_of(char *why)
+{
+    fprintf(stderr, "codex-api: %s\n", why);
+    free(why);
+    return EXIT_CONFIG;
+}
+
 static int prepare_home(struct app *app)
 {
     const char *home = app->config->codex_home;
@@ -96,47 +104,55 @@ static int prepare_home(struct app *app)
     return ok ? 0 : complain("CODEX_HOME/workspace", strerror(errno));
 }
 
-static int load_keyring(struct app *app)
+/* A key of the settings. */
+struct key_source {
+    const char *text;    /* borrowed: or NULL, then it is in a file */
+    const char *file;    /* borrowed: or NULL, then it is `name` in CODEX_HOME */
+    const char *name;    /* static */
+    const char *setting; /* static: of the file */
+};
+
+/* It works all the same: the folder may be closed to others, or the file be one of a container's secrets. */
+static void warn_of_exposed(const struct key_source *source, const char *path)
 {
-    const struct config *c = app->config;
-    char *why = NULL;
-    char *path = key_command_path(c, app->home);
-    app->keyring = keyring_load(path, c->rate_rpm, c->rate_burst, &why);
-    free(path);
-    if (app->keyring == NULL) {
-        int rc = complain("PROXY_KEYS_FILE", why);
-        free(why);
-        return rc;
-    }
-    keyring_set_default(app->keyring, buf_str(&app->key_text));
-    return 0;
+    char text[8];
+    unsigned mode = access_key_exposed(path);
+    snprintf(text, sizeof(text), "%03o", mode);
+    if (mode != 0)
+        log_warn("app", "key_file_exposed", LOG_ID("setting", source->setting),
+                 LOG_ID("mode", text));
 }
 
-/* A key: of the settings, or of its file, which is `file` or else `name` in CODEX_HOME. False with a message for people in
- * `ret_why` (owned by the caller). */
-static bool read_key(const struct app *app, const char *key, const char *file, const char *name,
-                     struct buf *ret, char **ret_why)
+static bool read_key(const struct app *app, const struct key_source *source, struct buf *ret,
+                     char **ret_why)
 {
-    if (key != NULL) {
-        buf_puts(ret, key);
+    char *why = NULL;
+    if (source->text != NULL) {
+        buf_puts(ret, source->text);
         return true;
     }
-    char *path = file != NULL ? xstrdup(file) : xasprintf("%s/%s", app->home, name);
-    bool ok = access_key_from_file(path, ret, ret_why);
+    char *path =
+        source->file != NULL ? xstrdup(source->file) : xasprintf("%s/%s", app->home, source->name);
+    bool ok = access_key_from_file(path, ret, &why);
+    if (ok)
+        warn_of_exposed(source, path);
+    else
+        *ret_why = xasprintf("%s: %s", source->setting, why);
+    free(why);
     free(path);
     return ok;
 }
 
-static bool read_default_key(const struct app *app, struct buf *ret, char **ret_why)
+/* Both keys of the settings. False with a message for people in `ret_why` (owned by the caller). */
+static bool read_keys(const struct app *app, struct buf *ret_client, struct buf *ret_admin,
+                      char **ret_why)
 {
     const struct config *c = app->config;
-    return read_key(app, c->api_key, c->api_key_file, "api-key", ret, ret_why);
-}
-
-static bool read_admin_key(const struct app *app, struct buf *ret, char **ret_why)
-{
-    const struct config *c = app->config;
-    return read_key(app, c->admin_key, c->admin_key_file, "admin-key", ret, ret_why);
+    const struct key_source client = { c->api_key, c->api_key_file, "api-key",
+                                       "PROXY_API_KEY_FILE" };
+    const struct key_source admin = { c->admin_key, c->admin_key_file, "admin-key",
+                                      "PROXY_ADMIN_KEY_FILE" };
+    return read_key(app, &client, ret_client, ret_why) && read_key(app, &admin, ret_admin, ret_why);
 }
 
 static void wipe_key(struct buf *key)
@@ -146,30 +162,19 @@ static void wipe_key(struct buf *key)
     buf_free(key);
 }
 
-static int prepare_admin_key(struct app *app)
+static int prepare_keys(struct app *app)
 {
+    const struct config *c = app->config;
     char *why = NULL;
-    struct buf key = BUF_INIT;
-    int rc = 0;
-    if (read_admin_key(app, &key, &why))
-        keyring_set_admin(app->keyring, buf_str(&key));
-    else
-        rc = complain("PROXY_ADMIN_KEY_FILE", why);
-    free(why);
-    wipe_key(&key);
-    return rc;
-}
-
-static int prepare_key(struct app *app)
-{
-    char *why = NULL;
-    if (!read_default_key(app, &app->key_text, &why)) {
-        int rc = complain("PROXY_API_KEY_FILE", why);
-        free(why);
-        return rc;
+    char *path = key_command_path(c, app->home);
+    struct buf admin = BUF_INIT;
+    if (read_keys(app, &app->key_text, &admin, &why)) {
+        const struct keyring_texts texts = { buf_str(&app->key_text), buf_str(&admin) };
+        app->keyring = keyring_load(path, c->rate_rpm, c->rate_burst, &texts, &why);
     }
-    int rc = load_keyring(app);
-    return rc == 0 ? prepare_admin_key(app) : rc;
+    wipe_key(&admin);
+    free(path);
+    return app->keyring != NULL ? 0 : complain_of(why);
 }
 
 /* ---- stop: drain, then the worker, then the rest; the loop ends by itself ---- */
@@ -397,14 +402,13 @@ static bool reload_keys(struct app *app)
     struct buf key = BUF_INIT;
     struct buf admin = BUF_INIT;
     char *why = NULL;
-    bool ok = read_default_key(app, &key, &why) && read_admin_key(app, &admin, &why) &&
-              keyring_reload(app->keyring, &why);
+    bool ok = read_keys(app, &key, &admin, &why);
     if (ok) {
-        keyring_set_default(app->keyring, buf_str(&key));
-        keyring_set_admin(app->keyring, buf_str(&admin));
-    } else {
-        log_error("app", "setting_complaint", LOG_ID("text", why));
+        const struct keyring_texts texts = { buf_str(&key), buf_str(&admin) };
+        ok = keyring_reload(app->keyring, &texts, &why);
     }
+    if (!ok)
+        log_error("app", "setting_complaint", LOG_ID("text", why));
     free(why);
     wipe_key(&key);
     wipe_key(&admin);
@@ -575,9 +579,7 @@ static int open_observatory(struct app *app)
     if (observatory_open(&app->observatory, &app->loop, app->deadlines, app->config, app->home,
                          &why))
         return 0;
-    fprintf(stderr, "codex-api: %s\n", why);
-    free(why);
-    return EXIT_CONFIG;
+    return complain_of(why);
 }
 
 static int start(struct app *app)
@@ -655,7 +657,7 @@ int app_run(struct config *config)
     app->descriptors = descriptors_raise_limit();
     int rc = prepare_home(app);
     if (rc == 0)
-        rc = prepare_key(app);
+        rc = prepare_keys(app);
     if (rc == 0)
         rc = run_loop(app);
     wipe_key(&app->key_text);

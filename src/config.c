@@ -183,11 +183,11 @@ static const struct setting settings[] = {
       "without "
       "what looks like a secret" },
     { "METRICS_ACCESS", CHOICE, FIELD(metrics_access), "auto", 0, 0, metrics_choices,
-      "who may read /metrics; auto: who comes over the loopback interface, others with a key; key: "
-      "with a key of the API or the admin key; off: nobody" },
+      "who may read /metrics on PORT; auto: who comes over the loopback interface, others with a "
+      "key; key: with a key of the API or the admin key; off: nobody" },
     { "METRICS_PORT", COUNT, FIELD(metrics_port), "0", 0, 65535, NULL,
-      "TCP port of a second listener, which serves /metrics and the health paths to anyone; 0: "
-      "none" },
+      "TCP port of a second listener, which serves /metrics, /status.json and the health paths to "
+      "anyone who reaches it, whatever METRICS_ACCESS says; 0: none" },
     { "METRICS_HOST", TEXT, FIELD(metrics_host), "127.0.0.1", 0, 0, NULL,
       "address of that listener: an IPv4 or IPv6 literal" },
     { "HEALTH_CHECKS", TEXT, FIELD(health_checks), NULL, 0, 0, NULL,
@@ -399,6 +399,10 @@ static int check_together(const struct config *c, FILE *complaints)
     }
     wrong += check_key("PROXY_API_KEY", c->api_key, complaints);
     wrong += check_key("PROXY_ADMIN_KEY", c->admin_key, complaints);
+    if (c->api_key != NULL && c->admin_key != NULL && strcmp(c->api_key, c->admin_key) == 0) {
+        fputs("PROXY_ADMIN_KEY: must not be the key of clients\n", complaints);
+        wrong++;
+    }
     return wrong;
 }
 

@@ -8,6 +8,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define RANDOM_LEN 40 /* letters and digits: 238 bits */
 
@@ -55,4 +56,11 @@ bool access_key_from_file(const char *path, struct buf *ret, char **ret_why)
                          "printable characters without spaces",
                          path, ACCESS_KEY_MIN, ACCESS_KEY_MAX);
     return false;
+}
+
+unsigned access_key_exposed(const char *path)
+{
+    struct stat st;
+    bool regular = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    return regular && (st.st_mode & (S_IWGRP | S_IRWXO)) != 0 ? st.st_mode & 0777 : 0;
 }

@@ -103,7 +103,7 @@ static void on_log_access(h2o_logger_t *self, h2o_req_t *req)
     struct reqctx *rc = reqctx_of(req);
     struct access access = {
         .rc = rc,
-        .request_id = rc != NULL ? rc->id : NULL,
+        .request_id = rc != NULL ? rc->id : reply_core_id(req),
         .route = rc != NULL ? rc->route : ACCESS_REJECTED,
         .method = method_name(req->input.method),
         .status = req->res.status,

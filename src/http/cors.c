@@ -2,6 +2,7 @@
 #include "cors.h"
 
 #include "reply.h"
+#include "url_path.h"
 
 #include <h2o.h>
 
@@ -27,7 +28,8 @@ static bool listed(const char *origins, h2o_iovec_t origin)
 bool cors_allow(h2o_req_t *req, const char *origins)
 {
     const h2o_iovec_t *origin = find(req, H2O_STRLIT("origin"));
-    if (origins == NULL || origin == NULL || !listed(origins, *origin))
+    if (origins == NULL || origin == NULL || !listed(origins, *origin) ||
+        !url_path_is_of_api(req->path_normalized.base, req->path_normalized.len))
         return false;
     h2o_iovec_t copy = h2o_strdup(&req->pool, origin->base, origin->len);
     reply_header(req, "access-control-allow-origin", copy.base);

@@ -42,12 +42,15 @@ static void on_answer(struct disk_reply *super, h2o_req_t *req)
         reply_text(req, "application/json", &l->found);
         return;
     }
-    if (l->result == TRACE_READ_NONE)
+    if (l->result == TRACE_READ_NONE) {
         api_error_set(&error, 404, "invalid_request_error", "trace_not_found", "req_id",
                       "There is no trace of that request: it was not kept, or is no longer.");
-    else
+    } else {
         api_error_set(&error, 500, "server_error", "trace_unreadable", NULL, "The trace%s %s.",
                       l->req_id[0] == '\0' ? " folder" : "", trace_read_words(l->result));
+        if (l->result != TRACE_READ_FAILED)
+            error.should_retry = -1; /* it never gets well, nor does its key come by itself */
+    }
     reqctx_refuse(req, &error);
 }
 

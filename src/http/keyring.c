@@ -79,41 +79,20 @@ static struct key_set make_set(const struct keyring *ring, const struct key_file
     return set;
 }
 
-struct keyring *keyring_load(const char *path, int64_t rpm, int64_t burst, char **ret_why)
-{
-    struct keyring *ring = xcalloc(1, sizeof(*ring));
-    ring->path = xstrdup(path);
-    ring->rpm = rpm;
-    ring->burst = burst;
-    if (keyring_reload(ring, ret_why))
-        return ring;
-    keyring_free(ring);
-    return NULL;
-}
-
-/* A set of one key that is given as text. */
-static void set_one(struct keyring *ring, size_t which, const char *text)
+/* A set of the one key that is given as text, or of none. */
+static struct key_set make_set_of_one(const struct keyring *ring, const char *text)
 {
     struct key_file file = { .count = 0 };
     struct key_entry entry = { .name = KEY_DEFAULT_NAME, .rpm = -1, .burst = -1 };
     randombytes_buf(file.salt, sizeof(file.salt));
-    key_hash(file.salt, text, strlen(text), entry.hash);
-    key_file_add(&file, &entry);
+    if (text != NULL) {
+        key_hash(file.salt, text, strlen(text), entry.hash);
+        key_file_add(&file, &entry);
+    }
     struct key_set set = make_set(ring, &file);
-    set_free(&ring->sets[which]);
-    ring->sets[which] = set;
     key_file_free(&file);
     sodium_memzero(&entry, sizeof(entry));
-}
-
-void keyring_set_default(struct keyring *ring, const char *text)
-{
-    set_one(ring, SET_DEFAULT, text);
-}
-
-void keyring_set_admin(struct keyring *ring, const char *text)
-{
-    set_one(ring, SET_ADMIN, text);
+    return set;
 }
 
 void keyring_set_limits(struct keyring *ring, int64_t rpm, int64_t burst)
@@ -124,23 +103,6 @@ void keyring_set_limits(struct keyring *ring, int64_t rpm, int64_t burst)
     for (size_t s = 0; s < SET_CLIENTS; s++)
         for (size_t i = 0; i < ring->sets[s].count; i++)
             set_bucket(ring, &ring->sets[s].keys[i], now_ms);
-}
-
-bool keyring_reload(struct keyring *ring, char **ret_why)
-{
-    struct key_file file;
-    if (!key_file_load(ring->path, &file, ret_why))
-        return false;
-    struct key_set set = make_set(ring, &file);
-    key_file_free(&file);
-    set_free(&ring->sets[SET_FILE]);
-    ring->sets[SET_FILE] = set;
-    return true;
-}
-
-size_t keyring_count(const struct keyring *ring)
-{
-    return ring->sets[SET_DEFAULT].count + ring->sets[SET_FILE].count;
 }
 
 /* All keys are compared, whichever it is. */
@@ -156,15 +118,78 @@ static const struct key *find_in(const struct key_set *set, const char *presente
     return found;
 }
 
-const char *keyring_find(const struct keyring *ring, const char *presented, size_t len)
+/* The same over all sets of clients. */
+static const struct key *find_client(const struct key_set sets[SET_COUNT], const char *presented,
+                                     size_t len)
 {
     const struct key *found = NULL;
-    if (len > ACCESS_KEY_MAX)
-        return NULL;
     for (size_t s = 0; s < SET_CLIENTS; s++) {
-        const struct key *key = find_in(&ring->sets[s], presented, len);
+        const struct key *key = find_in(&sets[s], presented, len);
         found = found != NULL ? found : key;
     }
+    return found;
+}
+
+static bool make_sets(const struct keyring *ring, const struct keyring_texts *texts,
+                      struct key_set ret[SET_COUNT], char **ret_why)
+{
+    struct key_file file;
+    char *why = NULL;
+    if (!key_file_load(ring->path, &file, &why)) {
+        *ret_why = xasprintf("PROXY_KEYS_FILE: %s", why);
+        free(why);
+        return false;
+    }
+    ret[SET_DEFAULT] = make_set_of_one(ring, texts->client);
+    ret[SET_FILE] = make_set(ring, &file);
+    ret[SET_ADMIN] = make_set_of_one(ring, texts->admin);
+    key_file_free(&file);
+    return true;
+}
+
+bool keyring_reload(struct keyring *ring, const struct keyring_texts *texts, char **ret_why)
+{
+    struct key_set coming[SET_COUNT];
+    if (!make_sets(ring, texts, coming, ret_why))
+        return false;
+    const struct key *both =
+        texts->admin != NULL ? find_client(coming, texts->admin, strlen(texts->admin)) : NULL;
+    if (both != NULL)
+        *ret_why = xasprintf("the admin key (PROXY_ADMIN_KEY, PROXY_ADMIN_KEY_FILE) must not be a "
+                             "key of clients: it is the one named %s",
+                             both->name);
+    bool ok = both == NULL;
+    for (size_t s = 0; s < SET_COUNT; s++) {
+        set_free(ok ? &ring->sets[s] : &coming[s]);
+        if (ok)
+            ring->sets[s] = coming[s];
+    }
+    return ok;
+}
+
+struct keyring *keyring_load(const char *path, int64_t rpm, int64_t burst,
+                             const struct keyring_texts *texts, char **ret_why)
+{
+    struct keyring *ring = xcalloc(1, sizeof(*ring));
+    ring->path = xstrdup(path);
+    ring->rpm = rpm;
+    ring->burst = burst;
+    if (keyring_reload(ring, texts, ret_why))
+        return ring;
+    keyring_free(ring);
+    return NULL;
+}
+
+size_t keyring_count(const struct keyring *ring)
+{
+    return ring->sets[SET_DEFAULT].count + ring->sets[SET_FILE].count;
+}
+
+const char *keyring_find(const struct keyring *ring, const char *presented, size_t len)
+{
+    if (len > ACCESS_KEY_MAX)
+        return NULL;
+    const struct key *found = find_client(ring->sets, presented, len);
     return found != NULL ? found->name : NULL;
 }
 

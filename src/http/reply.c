@@ -12,6 +12,7 @@
 #include <time.h>
 
 #define JSON_TYPE "application/json"
+#define REQUEST_ID "x-request-id"
 
 static const char *reason_of(int status)
 {
@@ -157,6 +158,13 @@ void reply_core_error(int status, struct api_error *ret)
     }
 }
 
+const char *reply_core_id(h2o_req_t *req)
+{
+    ssize_t at = h2o_find_header_by_str(&req->res.headers, H2O_STRLIT(REQUEST_ID), -1);
+    return at != -1 ? req->res.headers.entries[at].value.base
+                    : NULL; /* of reply_header: it has a NUL */
+}
+
 /* h2o's own errors are one final send of plain text: its length and type are changed before the head goes out, and the text
  * when it comes. */
 static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
@@ -175,7 +183,7 @@ static void on_setup_wrapper(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t *
     req->res.content_length = w->body.len;
     h2o_set_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE,
                    H2O_STRLIT("application/json"), 1);
-    reply_header(req, "x-request-id", id);
+    reply_header(req, REQUEST_ID, id);
     reply_header(req, "openai-processing-ms", "0"); /* nobody processed it */
     cors_allow(req, ((struct wrapper_filter *)(void *)self)->config->cors_origins);
     linger_start(req);

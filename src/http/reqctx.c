@@ -3,6 +3,7 @@
 
 #include "reply.h"
 #include "trace.h"
+#include "url_path.h"
 
 #include <h2o.h>
 #include <stdio.h>
@@ -62,7 +63,7 @@ void reqctx_refuse(h2o_req_t *req, const struct api_error *error)
 
 bool reqctx_is_of_api(const struct reqctx *rc)
 {
-    return strncmp(rc->route, "/v1/", 4) == 0;
+    return url_path_is_of_api(rc->route, strlen(rc->route));
 }
 
 bool reqctx_has_key(const struct reqctx *rc)

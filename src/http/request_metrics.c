@@ -22,6 +22,12 @@ static bool is_guest(const struct access *a)
     return a->rc == NULL || !reqctx_has_key(a->rc);
 }
 
+/* What is refused for maintenance may have no route: nobody is told whether there is one. */
+static bool is_of_clients(const struct access *a)
+{
+    return a->rc == NULL || reqctx_is_of_api(a->rc) || a->rc->maintenance;
+}
+
 /* Before it was admitted we refused it; after that the upstream did. */
 static void note_error(const struct access *a, const char *code)
 {
@@ -32,8 +38,7 @@ static void note_error(const struct access *a, const char *code)
     if (a->rc != NULL && a->rc->admitted) {
         if (quota)
             metric_count(M_QUOTA_REJECTIONS, 1, code);
-    } else if ((a->status == 429 || a->status == 503) &&
-               (a->rc == NULL || reqctx_is_of_api(a->rc))) {
+    } else if ((a->status == 429 || a->status == 503) && is_of_clients(a)) {
         metric_count(M_ADMISSION_REFUSED, 1, code);
     }
 }

@@ -13,6 +13,7 @@
 #include "reqctx.h"
 #include "request_trace.h"
 #include "stopwatch.h"
+#include "url_path.h"
 
 #include <assert.h>
 #include <h2o.h>
@@ -24,7 +25,7 @@ enum access {
     ACCESS_ANY,
     ACCESS_CLIENT, /* with a client's key */
     ACCESS_ADMIN,  /* with the admin key */
-    ACCESS_METRICS /* as METRICS_ACCESS says */
+    ACCESS_METRICS /* as METRICS_ACCESS says; on the listener for metrics anybody */
 };
 
 struct route {
@@ -92,6 +93,18 @@ static const struct route *find(h2o_req_t *req, bool *ret_exact)
 
 /* ---- guards: each answers and returns false, or lets the request pass ---- */
 
+/* A proxy in front sees the path as it was written: what it lets pass below /v1 must be nothing else here. */
+static bool guard_dots(h2o_req_t *req, bool dots)
+{
+    struct api_error error;
+    if (!dots)
+        return true;
+    api_error_set(&error, 400, "invalid_request_error", "invalid_url", NULL,
+                  "The path of the URL has a segment that is only one or two dots.");
+    reqctx_refuse(req, &error);
+    return false;
+}
+
 /* CONNECT names a host instead of a path, and is no method of any. */
 static bool guard_connect(h2o_req_t *req, const struct route *route)
 {
@@ -119,12 +132,10 @@ static bool guard_path(h2o_req_t *req, const struct route *route)
 /* Also what we do not serve: nobody is to learn meanwhile that a path is not there. */
 static bool is_for_clients(h2o_req_t *req, const struct route *route)
 {
-    static const char api[] = "/v1/";
     const h2o_iovec_t path = req->path_normalized;
     if (route != NULL)
         return route->access == ACCESS_CLIENT;
-    return conn_role(req) != CONN_METRICS && path.len >= sizeof(api) - 1 &&
-           memcmp(path.base, api, sizeof(api) - 1) == 0;
+    return conn_role(req) != CONN_METRICS && url_path_is_of_api(path.base, path.len);
 }
 
 /* Before the key is looked at: whoever asks is told the same. */
@@ -213,10 +224,9 @@ static h2o_iovec_t bearer_token(h2o_req_t *req)
 /* Whether there is such a path for who has come in there. */
 static bool is_served(const struct routes *routes, h2o_req_t *req, const struct route *route)
 {
-    if (route->access == ACCESS_METRICS && routes->config->metrics_access == METRICS_OFF)
-        return false;
-    return conn_role(req) != CONN_METRICS || route->access == ACCESS_ANY ||
-           route->access == ACCESS_METRICS;
+    if (conn_role(req) == CONN_METRICS)
+        return route->access == ACCESS_ANY || route->access == ACCESS_METRICS;
+    return route->access != ACCESS_METRICS || routes->config->metrics_access != METRICS_OFF;
 }
 
 /* Metrics are open to who could as well look into /proc, and on a listener of their own. */
@@ -268,7 +278,8 @@ void routes_dispatch(struct routes *routes, h2o_req_t *req)
     stopwatch_start();
     struct reqctx *rc = reqctx_attach(req);
     bool exact = false;
-    const struct route *route = find(req, &exact);
+    bool dots = url_path_has_dots(req->path.base, req->path.len);
+    const struct route *route = dots ? NULL : find(req, &exact);
     if (route != NULL && !is_served(routes, req, route))
         route = NULL;
     if (route != NULL)
@@ -278,7 +289,7 @@ void routes_dispatch(struct routes *routes, h2o_req_t *req)
               LOG_INT("bytes", req->entity.len));
     if (route != NULL && route->access == ACCESS_CLIENT)
         request_trace_begin(rc, req, &routes->observatory->trace_sink);
-    if (guard_origin(routes, req, route) && guard_connect(req, route) &&
+    if (guard_dots(req, dots) && guard_origin(routes, req, route) && guard_connect(req, route) &&
         guard_maintenance(routes, req, rc, route) && guard_path(req, route) &&
         guard_room(req, route) && guard_method(req, route, exact) &&
         guard_key(routes, req, rc, route))

@@ -159,6 +159,29 @@ static void test_a_file_that_cannot_be_read_or_made_is_named(void **state)
     free(missing);
 }
 
+static void test_a_file_that_strangers_may_use_is_told(void **state)
+{
+    static const struct {
+        mode_t mode;
+        unsigned told;
+    } cases[] = { { 0600, 0 },    { 0400, 0 },    { 0640, 0 },    { 0440, 0 },
+                  { 0644, 0644 }, { 0604, 0604 }, { 0602, 0602 }, { 0620, 0620 },
+                  { 0660, 0660 }, { 0666, 0666 }, { 0601, 0601 } };
+    const struct folder *f = *state;
+    char *path = folder_path(f, "api-key");
+    assert_int_equal(access_key_exposed(path), 0);
+    folder_put(f, "api-key", LITERAL("my-key-01\n"));
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_int_equal(chmod(path, cases[i].mode), 0);
+        assert_int_equal(access_key_exposed(path), cases[i].told);
+    }
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0666), 0);
+    assert_int_equal(chmod(path, 0666), 0);
+    assert_int_equal(access_key_exposed(path), 0);
+    free(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +192,7 @@ int main(void)
         FOLDER_TEST(test_the_bounds_of_a_key_are_exact),
         FOLDER_TEST(test_a_key_is_appended_and_what_stood_before_does_not_count),
         FOLDER_TEST(test_a_file_that_cannot_be_read_or_made_is_named),
+        FOLDER_TEST(test_a_file_that_strangers_may_use_is_told),
     };
     if (sodium_init() < 0)
         return 1;

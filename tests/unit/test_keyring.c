@@ -64,19 +64,27 @@ static void bench_free(struct bench *b)
     free(b->path);
 }
 
-static struct keyring *load(const struct bench *b)
+static const struct keyring_texts none = { NULL, NULL };
+static const struct keyring_texts ours = { "the-key-of-the-settings", "the-key-of-the-operator" };
+
+static struct keyring *load_with(const struct bench *b, const struct keyring_texts *texts)
 {
     char *why = NULL;
-    struct keyring *ring = keyring_load(b->path, 0, 0, &why);
+    struct keyring *ring = keyring_load(b->path, 0, 0, texts, &why);
     assert_non_null(ring);
     assert_null(why);
     return ring;
 }
 
-static void reload(struct keyring *ring)
+static struct keyring *load(const struct bench *b)
+{
+    return load_with(b, &none);
+}
+
+static void reload(struct keyring *ring, const struct keyring_texts *texts)
 {
     char *why = NULL;
-    assert_true(keyring_reload(ring, &why));
+    assert_true(keyring_reload(ring, texts, &why));
     assert_null(why);
 }
 
@@ -101,8 +109,9 @@ static void test_only_the_key_itself_opens(void **state)
     static const char text[] = "sk-codex-api-0123456789";
     struct bench b = bench_new(*state);
     struct keyring *ring = load(&b);
+    const struct keyring_texts texts = { text, NULL };
     assert_null(keyring_find(ring, LITERAL(text)));
-    keyring_set_default(ring, text);
+    reload(ring, &texts);
     assert_string_equal(keyring_find(ring, LITERAL(text)), "default");
     for (size_t len = 0; len < sizeof(text) - 1; len++)
         assert_null(keyring_find(ring, text, len));
@@ -124,10 +133,10 @@ static void test_the_longest_key_opens_and_more_is_not_even_hashed(void **state)
 {
     char text[ACCESS_KEY_MAX + 2];
     struct bench b = bench_new(*state);
-    struct keyring *ring = load(&b);
+    const struct keyring_texts texts = { text, NULL };
     memset(text, 'k', sizeof(text));
     text[ACCESS_KEY_MAX] = '\0';
-    keyring_set_default(ring, text);
+    struct keyring *ring = load_with(&b, &texts);
     assert_non_null(keyring_find(ring, text, ACCESS_KEY_MAX));
     text[ACCESS_KEY_MAX] = 'k';
     assert_null(keyring_find(ring, text, ACCESS_KEY_MAX + 1));
@@ -142,8 +151,7 @@ static void test_each_key_opens_under_its_own_name(void **state)
     for (size_t i = 0; i < COUNT_OF(names); i++)
         put_key(&b, names[i], -1, -1);
     save(&b);
-    struct keyring *ring = load(&b);
-    keyring_set_default(ring, "the-key-of-the-settings");
+    struct keyring *ring = load_with(&b, &ours);
     for (size_t i = 0; i < COUNT_OF(names); i++)
         assert_string_equal(find(ring, names[i]), names[i]);
     assert_string_equal(keyring_find(ring, LITERAL("the-key-of-the-settings")), "default");
@@ -382,8 +390,7 @@ static void test_a_key_has_its_own_limit_or_that_of_the_settings(void **state)
     put_key(&b, "burst", -1, 3);
     put_key(&b, "free", 0, -1);
     save(&b);
-    struct keyring *ring = load(&b);
-    keyring_set_default(ring, "the-key-of-the-settings");
+    struct keyring *ring = load_with(&b, &ours);
     assert_false(take(ring, "plain").limited);
     assert_false(take(ring, "burst").limited);
     keyring_set_limits(ring, 60, 5);
@@ -419,20 +426,19 @@ static void test_a_reload_takes_new_keys_and_drops_old_ones(void **state)
     put_key(&b, "old", -1, -1);
     put_key(&b, "stays", -1, -1);
     save(&b);
-    struct keyring *ring = load(&b);
-    keyring_set_default(ring, "the-key-of-the-settings");
+    struct keyring *ring = load_with(&b, &ours);
     drop_key(&b, "old");
     put_key(&b, "new", -1, -1);
     save(&b);
     assert_null(find(ring, "new"));
     assert_non_null(find(ring, "old"));
-    reload(ring);
+    reload(ring, &ours);
     assert_non_null(find(ring, "new"));
     assert_non_null(find(ring, "stays"));
     assert_null(find(ring, "old"));
     assert_non_null(keyring_find(ring, LITERAL("the-key-of-the-settings")));
     assert_int_equal(unlink(b.path), 0);
-    reload(ring);
+    reload(ring, &ours);
     assert_int_equal(keyring_count(ring), 1);
     keyring_free(ring);
     bench_free(&b);
@@ -450,13 +456,13 @@ static void test_a_name_that_stays_has_used_what_it_has_used(void **state)
     (void)take(ring, "gone");
     drop_key(&b, "gone");
     save(&b);
-    reload(ring);
+    reload(ring, &none);
     assert_false(take(ring, "a").allowed);
     drop_key(&b, "a");
     put_key(&b, "a", 1, 4);
     put_key(&b, "gone", 1, 1);
     save(&b);
-    reload(ring);
+    reload(ring, &none);
     assert_true(take(ring, "a").allowed); /* two more than before */
     assert_int_equal(take(ring, "a").limit, 4);
     assert_false(take(ring, "a").allowed);
@@ -475,16 +481,71 @@ static void test_a_reload_that_fails_changes_nothing(void **state)
     assert_true(take(ring, "a").allowed);
     folder_put(*state, "keys", LITERAL("salt of the sea\n"));
     assert_int_equal(chmod(b.path, 0600), 0);
-    assert_false(keyring_reload(ring, &why));
+    assert_false(keyring_reload(ring, &none, &why));
+    assert_non_null(strstr(why, "PROXY_KEYS_FILE"));
     assert_non_null(strstr(why, "line 1"));
     free(why);
     assert_string_equal(find(ring, "a"), "a");
     assert_false(take(ring, "a").allowed);
     why = NULL;
-    assert_null(keyring_load(b.path, 0, 0, &why));
+    assert_null(keyring_load(b.path, 0, 0, &none, &why));
     assert_non_null(why);
     free(why);
     keyring_free(ring);
+    bench_free(&b);
+}
+
+/* ---- the key of administrators ---- */
+
+static bool is_admin(const struct keyring *ring, const char *text)
+{
+    return keyring_is_admin(ring, text, strlen(text));
+}
+
+static void test_the_key_of_administrators_is_none_of_a_client(void **state)
+{
+    struct bench b = bench_new(*state);
+    struct keyring *ring = load_with(&b, &ours);
+    assert_true(is_admin(ring, ours.admin));
+    assert_false(is_admin(ring, ours.client));
+    assert_null(keyring_find(ring, ours.admin, strlen(ours.admin)));
+    assert_int_equal(keyring_count(ring), 1);
+    reload(ring, &none);
+    assert_false(is_admin(ring, ours.admin));
+    keyring_free(ring);
+    bench_free(&b);
+}
+
+static void assert_no_admin(const struct bench *b, const char *client, const char *admin,
+                            const char *name)
+{
+    const struct keyring_texts texts = { client, admin };
+    struct keyring *ring = load_with(b, &ours);
+    char *whys[2] = { NULL, NULL };
+    assert_false(keyring_reload(ring, &texts, &whys[0]));
+    assert_true(is_admin(ring, ours.admin)); /* all is as it was */
+    assert_non_null(keyring_find(ring, ours.client, strlen(ours.client)));
+    assert_null(keyring_load(b->path, 0, 0, &texts, &whys[1]));
+    for (size_t i = 0; i < 2; i++) {
+        assert_non_null(strstr(whys[i], "PROXY_ADMIN_KEY"));
+        assert_non_null(strstr(whys[i], name));
+        assert_null(strstr(whys[i], admin));
+        free(whys[i]);
+    }
+    keyring_free(ring);
+}
+
+static void test_a_key_of_administrators_that_a_client_has_is_refused(void **state)
+{
+    char text[8 * KEY_NAME_MAX + 1];
+    struct bench b = bench_new(*state);
+    put_key(&b, "team-a", -1, -1);
+    put_key(&b, "team-b", -1, -1);
+    save(&b);
+    key_text("team-b", text);
+    assert_no_admin(&b, ours.client, text, "team-b");
+    assert_no_admin(&b, "the-same-for-both", "the-same-for-both", "default");
+    assert_no_admin(&b, NULL, text, "team-b");
     bench_free(&b);
 }
 
@@ -507,6 +568,8 @@ int main(void)
         FOLDER_TEST(test_a_key_has_its_own_limit_or_that_of_the_settings),
         FOLDER_TEST(test_each_key_has_a_bucket_of_its_own),
         FOLDER_TEST(test_a_reload_takes_new_keys_and_drops_old_ones),
+        FOLDER_TEST(test_the_key_of_administrators_is_none_of_a_client),
+        FOLDER_TEST(test_a_key_of_administrators_that_a_client_has_is_refused),
         FOLDER_TEST(test_a_name_that_stays_has_used_what_it_has_used),
         FOLDER_TEST(test_a_reload_that_fails_changes_nothing),
     };

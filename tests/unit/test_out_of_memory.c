@@ -258,9 +258,9 @@ static void run_keyring(struct buf *out)
     key_hash(file.salt, "sk-the-second", 13, entry.hash);
     key_file_add(&file, &entry);
     buf_printf(out, "%d ", key_file_save(path, &file, &why));
-    struct keyring *ring = keyring_load(path, 0, 0, &why);
-    keyring_set_default(ring, "sk-of-the-settings");
-    buf_printf(out, "%d ", keyring_reload(ring, &why));
+    const struct keyring_texts texts = { "sk-of-the-settings", "sk-of-the-operator" };
+    struct keyring *ring = keyring_load(path, 0, 0, &texts, &why);
+    buf_printf(out, "%d ", keyring_reload(ring, &texts, &why));
     const char *name = keyring_find(ring, "sk-the-second", 13);
     keyring_take(ring, "two", 1000, &rate);
     buf_printf(out, "%zu %s %d\n", keyring_count(ring), name, (int)rate.remaining);
