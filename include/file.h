@@ -20,6 +20,9 @@ CHECK_RESULT bool file_replace(const char *path, const char *bytes, size_t len);
 /* The same without fsync, for what may be lost, or be there cut off, after a power failure: it takes no time of the disk. */
 CHECK_RESULT bool file_replace_unsynced(const char *path, const char *bytes, size_t len);
 
+/* Like file_replace, but for a file that is not there: of two who make it at once, one is told EEXIST. */
+CHECK_RESULT bool file_make(const char *path, const char *bytes, size_t len);
+
 /* Makes the folder, mode 0700, unless it is there. */
 CHECK_RESULT bool file_make_folder(const char *path);
 

@@ -16,7 +16,7 @@ struct trace_seal_key;
  * than the file's owner may read it. The caller owns the result. */
 CHECK_RESULT struct trace_seal_key *trace_seal_key_read(const char *path, char **ret_why);
 
-/* Makes the file with a random key, mode 0600. False with a message as above. */
+/* Makes the file with a random key, mode 0600; one that somebody else has made meanwhile stays. False with a message as above. */
 CHECK_RESULT bool trace_seal_key_make(const char *path, char **ret_why);
 
 /* Wipes it. Safe on NULL. */

@@ -76,8 +76,24 @@ static void sync_folder(const char *path)
     close(fd);
 }
 
-static bool replace(const char *path, const char *bytes, size_t len, bool sync)
+enum how {
+    REPLACE,
+    REPLACE_UNSYNCED,
+    MAKE /* nothing may be there */
+};
+
+static bool put_in_place(const char *temporary, const char *path, enum how how)
 {
+    if (how == MAKE && renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+        return true;
+    if (how == MAKE && errno != EINVAL && errno != ENOSYS) /* not every file system can */
+        return false;
+    return rename(temporary, path) == 0;
+}
+
+static bool write_file(const char *path, const char *bytes, size_t len, enum how how)
+{
+    bool sync = how != REPLACE_UNSYNCED;
     char *temporary = xasprintf("%s.%ld.tmp", path, (long)getpid());
     bool ok = false;
     unlink(temporary); /* one that an earlier process of our id left behind */
@@ -87,7 +103,7 @@ static bool replace(const char *path, const char *bytes, size_t len, bool sync)
     ok =
         give_to_owner_of_folder(fd, path) && write_all(fd, bytes, len) && (!sync || fsync(fd) == 0);
     ok = close(fd) == 0 && ok;
-    ok = ok && rename(temporary, path) == 0;
+    ok = ok && put_in_place(temporary, path, how);
     if (!ok) {
         int error = errno;
         unlink(temporary);
@@ -102,12 +118,17 @@ out:
 
 bool file_replace(const char *path, const char *bytes, size_t len)
 {
-    return replace(path, bytes, len, true);
+    return write_file(path, bytes, len, REPLACE);
 }
 
 bool file_replace_unsynced(const char *path, const char *bytes, size_t len)
 {
-    return replace(path, bytes, len, false);
+    return write_file(path, bytes, len, REPLACE_UNSYNCED);
+}
+
+bool file_make(const char *path, const char *bytes, size_t len)
+{
+    return write_file(path, bytes, len, MAKE);
 }
 
 bool file_make_folder(const char *path)

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define RANDOM_LEN 40 /* letters and digits: 238 bits */
+#define KEY_FILE_MAX 4096 /* bytes */
+#define RANDOM_LEN 40     /* letters and digits: 238 bits */
 
 static bool usable(const char *text, size_t len)
 {
@@ -30,22 +31,30 @@ void access_key_make(struct buf *ret)
     sodium_memzero(random, sizeof(random));
 }
 
+/* False with errno, and nothing is appended. */
 static bool make_file(const char *path, struct buf *ret)
 {
+    size_t start = ret->len;
     access_key_make(ret);
     size_t len = ret->len;
     buf_putc(ret, '\n');
-    bool ok = file_replace(path, ret->data, ret->len);
-    ret->len = len;
+    bool ok = file_make(path, ret->data + start, ret->len - start);
+    ret->len = ok ? len : start;
+    if (!ok)
+        sodium_memzero(ret->data + start, len - start);
     return ok;
 }
 
 bool access_key_from_file(const char *path, struct buf *ret, char **ret_why)
 {
     size_t start = ret->len;
-    if (!file_read(path, ret, 4096)) {
-        if (errno == ENOENT && make_file(path, ret))
+    bool ok = file_read(path, ret, KEY_FILE_MAX);
+    if (!ok && errno == ENOENT) {
+        if (make_file(path, ret))
             return true;
+        ok = errno == EEXIST && file_read(path, ret, KEY_FILE_MAX); /* somebody was faster */
+    }
+    if (!ok) {
         *ret_why = xasprintf("cannot read or make the key file %s: %s", path, strerror(errno));
         return false;
     }

@@ -110,7 +110,7 @@ bool trace_seal_key_make(const char *path, char **ret_why)
     randombytes_buf(bytes, KEY_BYTES);
     sodium_bin2hex(text, HEX_LEN + 1, bytes, KEY_BYTES);
     text[HEX_LEN] = '\n';
-    bool ok = file_replace(path, text, HEX_LEN + 1);
+    bool ok = file_make(path, text, HEX_LEN + 1) || errno == EEXIST;
     if (!ok)
         *ret_why = xasprintf("%s: cannot be made: %s", path, strerror(errno));
     sodium_free(text);

@@ -3,7 +3,20 @@
 #include "folder.h"
 #include "unit.h"
 
+#include <fcntl.h>
 #include <sodium.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const struct folder *rival_in; /* NULL: there is none */
+
+/* In the place of that of the C library: somebody is a moment faster. */
+int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+    if (rival_in != NULL)
+        folder_put(rival_in, "api-key", LITERAL("rivals-key-01\n"));
+    return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, flags);
+}
 
 static void test_a_missing_file_is_made_with_a_random_key(void **state)
 {
@@ -42,6 +55,19 @@ static void test_two_files_get_two_keys(void **state)
         buf_free(&keys[i]);
         free(paths[i]);
     }
+}
+
+static void test_of_two_that_make_it_at_once_both_have_the_same_key(void **state)
+{
+    char *path = folder_path(*state, "api-key");
+    struct buf key = BUF_INIT;
+    char *why = NULL;
+    rival_in = *state;
+    assert_true(access_key_from_file(path, &key, &why));
+    rival_in = NULL;
+    assert_string_equal(buf_str(&key), "rivals-key-01");
+    buf_free(&key);
+    free(path);
 }
 
 static void test_the_first_line_of_a_file_is_the_key(void **state)
@@ -187,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FOLDER_TEST(test_a_missing_file_is_made_with_a_random_key),
         FOLDER_TEST(test_two_files_get_two_keys),
+        FOLDER_TEST(test_of_two_that_make_it_at_once_both_have_the_same_key),
         FOLDER_TEST(test_the_first_line_of_a_file_is_the_key),
         FOLDER_TEST(test_a_file_without_a_usable_key_is_refused_and_left_alone),
         FOLDER_TEST(test_the_bounds_of_a_key_are_exact),

@@ -87,6 +87,18 @@ static void test_a_name_is_synced_with_its_file(void **state)
     free(path);
 }
 
+static void test_what_is_made_takes_the_place_of_nothing(void **state)
+{
+    char *path = folder_path(*state, "x");
+    assert_true(file_make(path, LITERAL("first")));
+    errno = 0;
+    assert_false(file_make(path, LITERAL("second")));
+    assert_int_equal(errno, EEXIST);
+    assert_content(path, LITERAL("first"));
+    assert_int_equal(entries_of(*state), 1);
+    free(path);
+}
+
 static void test_reading_appends(void **state)
 {
     char *path = folder_path(*state, "x");
@@ -229,6 +241,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FOLDER_TEST(test_what_was_written_is_read_back),
         FOLDER_TEST(test_a_name_is_synced_with_its_file),
+        FOLDER_TEST(test_what_is_made_takes_the_place_of_nothing),
         FOLDER_TEST(test_reading_appends),
         FOLDER_TEST(test_a_file_of_the_greatest_size_is_read_and_a_larger_one_is_not),
         FOLDER_TEST(test_what_cannot_be_read_says_why),

@@ -98,6 +98,21 @@ static void test_a_key_file_is_made_for_its_owner_and_never_twice_the_same(void 
     free(path_b);
 }
 
+static void test_a_key_that_somebody_has_made_meanwhile_stays(void **state)
+{
+    struct buf sealed = BUF_INIT;
+    struct buf opened = BUF_INIT;
+    struct trace_seal_key *first = make_key(*state, "a");
+    struct trace_seal_key *second = make_key(*state, "a");
+    trace_seal(first, "name", LITERAL(text), &sealed);
+    assert_int_equal(trace_unseal(second, "name", sealed.data, sealed.len, &opened),
+                     TRACE_UNSEAL_OK);
+    buf_free(&sealed);
+    buf_free(&opened);
+    trace_seal_key_free(first);
+    trace_seal_key_free(second);
+}
+
 static void test_a_key_file_that_cannot_be_made_says_why(void **state)
 {
     char *why = NULL;
@@ -191,6 +206,7 @@ int main(void)
         FOLDER_TEST(test_no_two_records_are_alike),
         FOLDER_TEST(test_any_changed_bit_and_any_missing_byte_is_damage),
         FOLDER_TEST(test_a_key_file_is_made_for_its_owner_and_never_twice_the_same),
+        FOLDER_TEST(test_a_key_that_somebody_has_made_meanwhile_stays),
         FOLDER_TEST(test_a_key_file_that_cannot_be_made_says_why),
         FOLDER_TEST(test_garbage_in_a_key_file_is_refused),
         FOLDER_TEST(test_a_key_file_that_others_may_use_is_refused),
