@@ -31,17 +31,16 @@ struct trace_fact {
     };
 };
 
-/* Facts that are being gathered: of the rest of it than `list` trace_facts_begin has taken care. */
+/* Facts that are being gathered. */
 struct trace_facts {
     size_t count;
-    uint64_t withheld; /* bytes of strings that have no name of their own */
-    const struct trace_fact
-        *known; /* borrowed: those of an event before, which are shown already */
+    uint64_t withheld;              /* bytes of strings that have no name of their own */
+    const struct trace_fact *known; /* borrowed: those of an event before */
     size_t known_count;
-    struct trace_fact list[TRACE_FACTS_MAX];
+    struct trace_fact list[TRACE_FACTS_MAX]; /* not set behind `count`: it is large */
 };
 
-/* `known` may be NULL. */
+/* There are no facts yet. `known` may be NULL. */
 void trace_facts_begin(struct trace_facts *facts, const struct trace_fact *known, size_t count);
 
 void trace_fact_number(struct trace_facts *facts, enum trace_fact_kind kind, const char *name,
