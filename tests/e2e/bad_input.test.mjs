@@ -494,7 +494,7 @@ for (const [what, leave] of [['closes', (w) => w.destroy()], ['resets', (w) => w
       wire.post(CHAT, JSON.stringify({ model: MODEL, messages: fake(script), stream }));
       await until('the turn', () => worker.journal.filter((l) => l.in?.method === 'turn/start').length > turns);
       leave(wire);
-      await within(5000, 'the interrupt', until('an interrupt', () => interrupts() > before));
+      await until('an interrupt', () => interrupts() > before);
       await unharmed(since);
     }
   });

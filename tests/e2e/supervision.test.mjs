@@ -21,7 +21,7 @@ const SLACK = SANITIZED ? 3 : 1; // what a promise in milliseconds is stretched 
 const content = (completion) => completion.choices[0].message.content;
 const methods = (worker) => worker.journal.filter((line) => line.in?.method);
 const count = (worker, method) => methods(worker).filter((line) => line.in.method === method).length;
-const gone = (what, pgid, within_ms = 5000) => until(`the end of ${what}`, () => groupMembers(pgid).length === 0, within_ms);
+const gone = (what, pgid) => until(`the end of ${what}`, () => groupMembers(pgid).length === 0);
 
 async function answers(proxy, text = 'here I am') {
   assert.equal(content(await answer(proxy, fake({ text }))), text);
@@ -395,7 +395,7 @@ async function killedWithAll(proxy, groups) {
   proxy.kill('SIGKILL');
   const killed = performance.now();
   await proxy.exits();
-  for (const pgid of groups) await gone('a worker and its child', pgid, 15_000);
+  for (const pgid of groups) await gone('a worker and its child', pgid);
   await until('the end of the sentinel', () => !lives(sentinel));
   const took = performance.now() - killed;
   assert.ok(took < 5000, `after ${took} ms`);
@@ -854,7 +854,7 @@ test('a worker that dies while new settings are tried is started again with the 
   proxy.signal('SIGHUP');
   await until('the trial', async () => (await proxy.status()).worker.state === 'recycling');
   process.kill(workerPid, 'SIGKILL');
-  await until('another life', () => worker.starts.length === 2, 20_000);
+  await until('another life', () => worker.starts.length === 2);
   await proxy.ready();
   await answers(proxy);
 });

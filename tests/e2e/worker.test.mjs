@@ -433,10 +433,10 @@ test('bad luck of all sorts at once leaves nothing behind', async (t) => {
     () => ({ no: 'such member' }),
   ];
   const statuses = new Set();
-  const endless = scripts.filter((script) => 'silent' in script() || 'hang_at' in script());
+  const unending = scripts.filter((script) => 'silent' in script() || 'hang_at' in script());
   const client = async () => {
     const script = dice.pick(scripts);
-    const isPatient = dice.below(8) === 0 && !endless.includes(script);
+    const isPatient = dice.below(8) === 0 && !unending.includes(script);
     const body = { model: MODEL, messages: fake(script()), stream: dice.below(3) > 0 };
     const wire = await Wire.open(proxy);
     wire.post(CHAT, JSON.stringify(body));

@@ -19,8 +19,10 @@ export function folder(name) {
   return mkdtempSync(join(home, `${name}-`));
 }
 
+export const PATIENCE_MS = 45_000; // only what fails takes so long, or a machine that has many others to serve
+
 // The first truthy thing that `look` returns; an error that says what was waited for if it never does.
-export async function until(what, look, within_ms = 15_000) {
+export async function until(what, look, within_ms = PATIENCE_MS) {
   const deadline = performance.now() + within_ms;
   for (;;) {
     const found = await look();

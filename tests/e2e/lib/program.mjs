@@ -1,7 +1,7 @@
 // A program under test: its output as it comes, its exit, and no trace of it when the tests end.
 import { spawn } from 'node:child_process';
 import { basename } from 'node:path';
-import { until, within, witnesses } from './kit.mjs';
+import { PATIENCE_MS, until, within, witnesses } from './kit.mjs';
 
 const TAIL_LINES = 25;
 const TAIL_COLUMNS = 400;
@@ -71,7 +71,7 @@ export class Program {
     this.child.kill(name);
   }
 
-  exits(within_ms = 20_000) {
+  exits(within_ms = PATIENCE_MS) {
     return within(within_ms, `the exit of ${this.name}`, this.exit);
   }
 

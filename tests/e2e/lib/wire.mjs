@@ -1,7 +1,7 @@
 // HTTP by hand: bytes as a test wants them, and answers as they come.
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { KEY, until, within } from './kit.mjs';
+import { KEY, PATIENCE_MS, until, within } from './kit.mjs';
 
 export const AUTH = `authorization: Bearer ${KEY}\r\n`;
 
@@ -11,7 +11,7 @@ export class Wire {
     wire.bytes = Buffer.alloc(0);
     wire.ended = false; // the server closed, or the connection broke
     wire.socket = connect({ port: proxy.port, host: '127.0.0.1', noDelay: true, ...options });
-    wire.socket.on('data', (piece) => (wire.bytes = Buffer.concat([wire.bytes, piece])));
+    wire.socket.on('data', (piece) => wire.pieces.push(piece));
     wire.socket.on('error', (error) => (wire.error = error));
     wire.closed = new Promise((resolve) =>
       wire.socket.on('close', () => {
@@ -21,6 +21,16 @@ export class Wire {
     );
     await once(wire.socket, 'connect');
     return wire;
+  }
+
+  // What has come and was not yet taken.
+  get bytes() {
+    if (this.pieces.length !== 1) this.pieces = [Buffer.concat(this.pieces)];
+    return this.pieces[0];
+  }
+
+  set bytes(bytes) {
+    this.pieces = [bytes];
   }
 
   static async exchange(proxy, text) {
@@ -105,7 +115,7 @@ export class Wire {
     }
   }
 
-  async ends(within_ms = 15_000) {
+  async ends(within_ms = PATIENCE_MS) {
     await within(within_ms, 'the end of the connection', this.closed);
   }
 
