@@ -621,6 +621,11 @@ static int tear_down(struct app *app)
     return uv_loop_close(&app->loop) == 0 ? 0 : EXIT_SOFTWARE;
 }
 
+static int lock_home(const struct app *app)
+{
+    return home_lock_take(app->home, stderr);
+}
+
 static int run_loop(struct app *app)
 {
     uv_loop_init(&app->loop);
@@ -629,7 +634,7 @@ static int run_loop(struct app *app)
     catch_signals(app);
     log_start();
     metrics_start();
-    int lock = home_lock_take(app->home, stderr);
+    int lock = lock_home(app);
     int rc = start(app);
     if (rc != 0) {
         app->stopping = true;
