@@ -655,6 +655,17 @@ test('a page of a listed origin may ask, and reads the headers that matter', asy
     ])
       assert.ok(exposed.includes(name), `${name} on a ${status}`);
   }
+  const large = { method: 'POST', headers: { ...origin, 'content-length': String(2 ** 40) } };
+  const none = [
+    ...['/metrics', '/status.json', '/readyz', '/livez', '/internal/maintenance', '/internal/traces', '/nowhere', '/v1'],
+    ...['/metrics', '/internal/maintenance'].map((path) => [path, large]),
+    ['/status.json', { method: 'OPTIONS', headers: { ...origin, ...PREFLIGHT } }],
+  ];
+  for (const [path, options] of none.map((each) => (Array.isArray(each) ? each : [each, { headers: origin }]))) {
+    const { headers, status } = await proxy.fetch(path, options);
+    const names = Object.keys(headers).filter((name) => /^access-control|^vary$/.test(name));
+    assert.deepEqual(names, [], `${path}: ${status}`);
+  }
 });
 
 test('a page of any other origin, and no page, gets no such header', async () => {

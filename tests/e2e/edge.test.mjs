@@ -122,6 +122,27 @@ test('an unknown path is answered 404', async () => {
   await unharmed();
 });
 
+test('a path with a segment of dots is refused as it is written, and a slash in an id is none of it', async () => {
+  const paths = [
+    '/v1/../metrics', '/v1/%2e%2e/status.json', '/v1/models/..%2f..%2fmetrics', '/v1/.%2E/internal/maintenance',
+    '/v1/./models', '/v1/models/%2e', '/..', '../metrics', 'http://x/v1/../readyz', '/v1%2f..%2Fmetrics', '//../livez',
+  ];
+  for (const path of paths) {
+    const answer = await Wire.exchange(proxy, `GET ${path} HTTP/1.1\r\nhost: x\r\n${AUTH}\r\n`);
+    checkError(answer, { status: 400, code: 'invalid_url', param: null });
+    assert.equal(JSON.parse(answer.text).error.retryable, false);
+    const id = answer.headers['x-request-id'];
+    const line = await proxy.waitForLog(path, (l) => l.event === 'request' && l.request_id === id);
+    assert.deepEqual([line.route, line.status, line.error_code], ['none', 400, 'invalid_url'], path);
+  }
+  checkError(await proxy.fetch('/v1/models/org%2Fname'), { status: 404, code: 'model_not_found', param: 'model' });
+  const wire = await Wire.open(proxy);
+  for (const path of ['/v1/models', '/v1/models?x=/../y', `/v1/models/${MODEL}`])
+    assert.equal((await wire.send(`GET ${path} HTTP/1.1\r\nhost: x\r\n${AUTH}\r\n`).answer()).status, 200, path);
+  wire.destroy();
+  await unharmed();
+});
+
 test('a wrong method is answered 405 with Allow', async () => {
   const cases = [
     ['GET', CHAT, 'POST'],
@@ -377,6 +398,27 @@ test('any other expectation is answered 417', async () => {
     `POST ${CHAT} HTTP/1.1\r\nhost: x\r\n${AUTH}expect: ${CANARY}\r\ncontent-length: 2\r\n\r\n{}`,
   );
   checkError(answer, { status: 417, code: 'expectation_failed' });
+  await unharmed();
+});
+
+test('what h2o refuses by itself is in the log under the id that was sent', async () => {
+  const post = `POST ${CHAT} HTTP/1.1\r\nhost: x\r\n${AUTH}`;
+  const cases = [
+    [`${post}content-length: 20000000\r\n\r\n`, 413, 'request_too_large'],
+    [`${post}transfer-encoding: chunked\r\n\r\n1312d00\r\n${'a'.repeat(BODY_MAX + 1)}`, 413, 'request_too_large'],
+    [`${post}expect: ${CANARY}\r\ncontent-length: 2\r\n\r\n{}`, 417, 'expectation_failed'],
+    [`${post}transfer-encoding: chunked\r\n\r\nzz\r\n`, 400, undefined],
+  ];
+  const ids = new Set();
+  for (const [text, status, code] of cases) {
+    const answer = await Wire.exchange(proxy, text);
+    assert.equal(answer.status, status);
+    const id = answer.headers['x-request-id'];
+    ids.add(id);
+    const line = await proxy.waitForLog(`${status} of ${id}`, (l) => l.event === 'request' && l.request_id === id);
+    assert.deepEqual([line.route, line.status, line.error_code], ['rejected', status, code]);
+  }
+  assert.equal(ids.size, cases.length);
   await unharmed();
 });
 

@@ -100,7 +100,7 @@ const speakers = {
   'demo/stub_main.c': null, // a program of its own
   'base/mem.c': null, // out of memory: the end
   'observe/log.c': ['write_directly', 'log_start'],
-  'app.c': ['complain', 'complain_of_listening', 'listen_somewhere', 'open_observatory', 'lock_home', 'show_hint', 'say_listening'],
+  'app.c': ['complain', 'complain_of', 'complain_of_listening', 'listen_somewhere', 'lock_home', 'show_hint', 'say_listening'],
 };
 
 test('nothing in the source writes to stdout or stderr but the log, and the start for people', () => {

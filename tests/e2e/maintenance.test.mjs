@@ -182,6 +182,9 @@ test('what is asked wrongly changes nothing; what is not for clients is answered
     await proxy.fetch(CHAT, { method: 'OPTIONS' }),
   ];
   for (const one of refusals) assertRefusal(one, { retryAfter: '30' });
+  const metrics = (await proxy.fetch('/metrics', { key: ADMIN })).text;
+  const [, counted] = /^codex_admission_refused_total\{reason="maintenance"\} (\d+)$/m.exec(metrics);
+  assert.equal(Number(counted), refusals.length, 'a path that is not there counts, too');
   const page = await proxy.fetch('/v1/models', { headers: { origin: ORIGIN }, key: null });
   assertRefusal(page, { retryAfter: '30' });
   assert.equal(page.headers['access-control-allow-origin'], ORIGIN);

@@ -518,8 +518,9 @@ test('hostile clients add no series; who may read the page; gauges of a worker t
   for (const path of ['/healthz', '/readyz', '/livez', '/health/live']) assert.equal((await second.fetch(path, { key: null })).status, 200, path);
   for (const path of [CHAT, '/v1/models', '/nowhere']) assert.equal((await second.fetch(path)).status, 404, path);
   await set('off');
-  for (const where of [proxy, second]) for (const key of [null, KEY, admin]) assert.equal(await status(where, { key }), 404);
-  assert.equal((await second.fetch('/livez', { key: null })).status, 200);
+  for (const key of [null, KEY, admin]) assert.equal(await status(proxy, { key }), 404);
+  for (const path of ['/metrics', '/status.json', '/livez'])
+    assert.equal((await second.fetch(path, { key: null })).status, 200, `${path}: the setting is for PORT alone`);
   await set('auto');
 
   // the worker, ready and lost

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { bin, folder, KEY, pool, ROOT, test, until } from './lib/kit.mjs';
@@ -265,6 +265,46 @@ test('a key file that was replaced counts from SIGHUP on, and the old key no mor
   const { stdout } = run(['status', '--url', proxy.origin]);
   assert.match(stdout, /^reload +REFUSED at \S+Z for the keys: all stays as it was; the log says why$/m);
   assert.equal((await proxy.fetch('/v1/models', { key: next })).status, 200);
+});
+
+test('an admin key that a client has is refused, and a key file that anybody may read is told', async (t) => {
+  const home = folder('key');
+  const worker = new FakeWorker();
+  const adminFile = join(home, 'my-admin-key');
+  const admin = (key) => writeFileSync(adminFile, `${key}\n`);
+  const same = run(['--check-config'], { PROXY_API_KEY: KEY, PROXY_ADMIN_KEY: KEY });
+  assert.deepEqual([same.code, same.stderr], [78, 'PROXY_ADMIN_KEY: must not be the key of clients\n']);
+  const named = run(['key', 'add', 'team-a'], { CODEX_HOME: home }).stdout.trim();
+  const settings = worker.settings({ CODEX_HOME: home, PROXY_API_KEY: '', PROXY_ADMIN_KEY_FILE: adminFile });
+  writeFileSync(join(home, 'api-key'), `${KEY}\n`);
+  for (const [key, name] of [[KEY, 'default'], [named, 'team-a']]) {
+    admin(key);
+    const { code, stderr } = run([], { ...settings, PORT: '0' });
+    assert.equal(code, 78, name);
+    assert.match(stderr, new RegExp(`PROXY_ADMIN_KEY.* must not be a key of clients: .* ${name}$`, 'm'));
+    assert.ok(!stderr.includes(key), 'the key is shown');
+  }
+  admin('sk-of-the-operator');
+  for (const name of ['api-key', 'my-admin-key']) chmodSync(join(home, name), 0o644);
+  const proxy = await Proxy.start(t, settings);
+  const told = () => proxy.events('key_file_exposed').map(({ setting, mode }) => [setting, mode]);
+  assert.deepEqual(told(), [['PROXY_API_KEY_FILE', '644'], ['PROXY_ADMIN_KEY_FILE', '644']]);
+  const status = async (key) => (await proxy.fetch('/internal/maintenance', { key })).status;
+  assert.deepEqual([await status('sk-of-the-operator'), await status(KEY), await status(named)], [200, 401, 401]);
+  for (const name of ['api-key', 'my-admin-key']) chmodSync(join(home, name), 0o640);
+  const hangup = async (event) => {
+    const since = proxy.logs.length;
+    proxy.signal('SIGHUP');
+    await proxy.waitForLog(event, (line) => line.event === event, since);
+  };
+  admin(named);
+  await hangup('reload_refused');
+  assert.match(proxy.events('setting_complaint').at(-1).text, /PROXY_ADMIN_KEY.* team-a$/);
+  assert.deepEqual([await status('sk-of-the-operator'), await status(KEY), await status(named)], [200, 401, 401]);
+  admin('sk-of-the-next-operator');
+  await hangup('reloaded');
+  assert.deepEqual([await status('sk-of-the-next-operator'), await status('sk-of-the-operator')], [200, 401]);
+  assert.equal(told().length, 2, 'the group may read them');
 });
 
 test('without stdin, stdout and stderr none of them is taken for something else', async (t) => {

@@ -132,11 +132,13 @@ test('the endpoints list traces and show them, to the admin key alone', async (t
     assert.equal(answer.json.error.code, code, path);
     const said = await proxy.waitForLog(path, (l) => l.request_id === answer.headers['x-request-id'] && l.event === 'request');
     assert.equal(said.retryable, answer.json.error.retryable, path);
+    return [said.retryable, answer.headers['x-should-retry']];
   };
   await fails(`/internal/traces/${id(4)}`, 404, 'trace_not_found');
-  await fails(`/internal/traces/${id(3)}`, 500, 'trace_unreadable');
+  const damaged = await fails(`/internal/traces/${id(3)}`, 500, 'trace_unreadable');
+  assert.deepEqual(damaged, [false, 'false'], 'it never gets well');
   await fails('/internal/traces/', 404, 'unknown_url');
-  await fails('/internal/traces/..%2f..%2fapi-key', 404, 'unknown_url');
+  await fails('/internal/traces/..%2f..%2fapi-key', 400, 'invalid_url');
   const nothings = ['x', `${id(1)}x`, `${id(1)}/`, `${id(1)}.json`, 'req_%00', `${id(1).slice(0, -1)}%00`];
   for (const path of [...nothings, two.path.slice(1).replaceAll('/', '%2f')])
     await fails(`/internal/traces/${path}`, 400, 'invalid_value');
@@ -149,7 +151,8 @@ test('the endpoints list traces and show them, to the admin key alone', async (t
 
   rmSync(tracesIn(home), { recursive: true });
   writeFileSync(tracesIn(home), 'no folder');
-  await fails('/internal/traces', 500, 'trace_unreadable');
+  const unread = await fails('/internal/traces', 500, 'trace_unreadable');
+  assert.deepEqual(unread, [true, undefined], 'a disk may get well');
   await fails(`/internal/traces/${id(1)}`, 500, 'trace_unreadable');
 });
 
