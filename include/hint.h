@@ -4,13 +4,14 @@
 
 #include "launch.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 /* The URL of the API behind that address, owned by the caller. */
 char *hint_url(const char *host, int port);
 
-/* What is to be known of where the answers come from. */
-void hint_source(FILE *out, enum launch_source source);
+/* What is to be known of where the answers come from; demo_wanted: DEMO_MODEL is on, whatever was found. */
+void hint_source(FILE *out, enum launch_source source, bool demo_wanted);
 
 /* A model to try, of those named in the setting CODEX_MODEL (may be NULL): static or borrowed from it. */
 const char *hint_example_model(enum launch_source source, const char *codex_model);

@@ -577,7 +577,7 @@ static void say_listening(struct app *app)
 {
     app->url = hint_url(app->config->host, server_port(app->server));
     fprintf(stderr, "listening on %s\n", app->url);
-    hint_source(stderr, app->source);
+    hint_source(stderr, app->source, app->config->demo_mode == DEMO_ON);
 }
 
 /* ---- the whole ---- */

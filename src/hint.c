@@ -19,14 +19,14 @@ char *hint_url(const char *host, int port)
                                      : xasprintf("http://%s:%d/v1", host, port);
 }
 
-void hint_source(FILE *out, enum launch_source source)
+void hint_source(FILE *out, enum launch_source source, bool demo_wanted)
 {
     switch (source) {
     case LAUNCH_DEMO:
-        fputs(
-            "codex-api: no credentials found: serving the embedded demo model '" CATALOG_DEMO_MODEL
-            "' (canned answers, no real model)\n",
-            out);
+        fprintf(out,
+                "codex-api: %s: serving the embedded demo model '" CATALOG_DEMO_MODEL
+                "' (canned answers, no real model)\n",
+                demo_wanted ? "DEMO_MODEL is on" : "no credentials found");
         break;
     case LAUNCH_NONE:
         fputs(

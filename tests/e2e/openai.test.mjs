@@ -499,7 +499,7 @@ test('without credentials the demo model answers, and says in one line that it i
   const demo = await Proxy.start(t, { ...bare, DEMO_MODEL: 'auto' });
   const lines = demo.stderr.split('\n').filter((line) => /demo model/.test(line));
   assert.equal(lines.length, 1);
-  assert.match(lines[0], /codex-demo/);
+  assert.match(lines[0], /no credentials found.*codex-demo/);
   const ids = (await demo.client().models.list()).data.map((entry) => entry.id);
   assert.deepEqual(ids, ['codex-demo']);
   const messages = user('Who are you?');
@@ -517,6 +517,8 @@ test('the demo model does not stand in for credentials that are there', async (t
 test('the curl line that is printed at the start works when it is pasted', async (t) => {
   const demo = await Proxy.start(t, { ...bare, DEMO_MODEL: 'on', STARTUP_HINT: '1' });
   const [line] = await demo.says(/^curl .*$/m);
+  assert.match(demo.stderr, /DEMO_MODEL is on.*codex-demo/);
+  assert.doesNotMatch(demo.stderr, /no credentials/);
   const { stdout } = await promisify(execFile)('/bin/sh', ['-c', line]);
   assert.equal(frames(stdout).at(-1), '[DONE]');
   assert.match(spoken(parsed(stdout)), /demo model/);
