@@ -28,10 +28,14 @@
 struct trace;
 struct trace_record;
 
+/* Of a request that has ended: one that came without a valid key, one that went well, one that failed or was broken off. */
+enum trace_worth { TRACE_OF_GUEST, TRACE_FINE, TRACE_FAILED };
+
 /* Who takes what was recorded; `ctx` is borrowed. */
 struct trace_sink {
-    bool (*records)(void *ctx);            /* whether the request that begins is to be recorded */
-    bool (*wants)(void *ctx, bool failed); /* whether one that has ended is to be written */
+    bool (*records)(void *ctx); /* whether the request that begins is to be recorded */
+    bool (*wants)(void *ctx,
+                  enum trace_worth worth); /* whether one that has ended is to be written */
     /* Takes the record, which it owns from then on; `req_id` is borrowed. */
     void (*put)(void *ctx, const char *req_id, struct trace_record *record);
     void *ctx;

@@ -6,6 +6,7 @@
 
 #include "buf.h"
 #include "mem.h"
+#include "trace.h"
 #include "trace_file.h"
 
 #include <stdbool.h>
@@ -52,7 +53,7 @@ void trace_buffer_configure(struct trace_buffer *tb, const struct trace_mode *mo
 bool trace_buffer_records(const struct trace_buffer *tb);
 
 /* Whether the request that ends now is to leave a trace; to be asked once for each. */
-bool trace_buffer_wants(struct trace_buffer *tb, bool failed);
+bool trace_buffer_wants(struct trace_buffer *tb, enum trace_worth worth);
 
 /* Writes the trace of a request, soon; owns the record from now on. */
 void trace_buffer_put(struct trace_buffer *tb, const char *req_id, struct trace_record *record);

@@ -78,9 +78,9 @@ static bool records(void *ctx)
     return trace_buffer_records(ctx);
 }
 
-static bool wants(void *ctx, bool failed)
+static bool wants(void *ctx, enum trace_worth worth)
 {
-    return trace_buffer_wants(ctx, failed);
+    return trace_buffer_wants(ctx, worth);
 }
 
 static void put(void *ctx, const char *req_id, struct trace_record *record)

@@ -26,19 +26,19 @@ void request_trace_begin(struct reqctx *rc, h2o_req_t *req, const struct trace_s
     trace_http(rc->trace, "received", LOG_INT("bytes", req->entity.len));
 }
 
-/* What an SRE would look for: refused, failed, or not taken to its end by the client. Not without a key: anybody could push out with
- * those what is worth a look. */
-static bool has_failed(const struct reqctx *rc, int status)
+/* What an SRE would look for has failed: refused, broken off, or not taken to its end by the client. Not without a key: anybody
+ * could push out with those what is worth a look. */
+static enum trace_worth worth_of(const struct reqctx *rc, int status)
 {
     static const char *const bad_ends[] = { "error", "client_gone", "write_stall", "slow_client" };
     if (!reqctx_has_key(rc))
-        return false;
+        return TRACE_OF_GUEST;
     if (status >= 400)
-        return true;
+        return TRACE_FAILED;
     for (size_t i = 0; rc->outcome != NULL && i < sizeof(bad_ends) / sizeof(bad_ends[0]); i++)
         if (strcmp(rc->outcome, bad_ends[i]) == 0)
-            return true;
-    return false;
+            return TRACE_FAILED;
+    return TRACE_FINE;
 }
 
 void request_trace_end(struct reqctx *rc, h2o_req_t *req)
@@ -66,7 +66,7 @@ void request_trace_end(struct reqctx *rc, h2o_req_t *req)
         .bytes_in = rc->bytes_in,
         .bytes_sent = req->bytes_sent,
     };
-    if (sink->wants(sink->ctx, has_failed(rc, summary.status)))
+    if (sink->wants(sink->ctx, worth_of(rc, summary.status)))
         sink->put(sink->ctx, rc->id, trace_take(trace, &summary));
     else
         trace_close(trace);

@@ -110,17 +110,17 @@ static bool next_of_sample(struct trace_buffer *tb)
     return tb->sample_at++ == tb->sample_pick;
 }
 
-bool trace_buffer_wants(struct trace_buffer *tb, bool failed)
+bool trace_buffer_wants(struct trace_buffer *tb, enum trace_worth worth)
 {
     switch (tb->mode.keep) {
     case TRACE_OFF:
         break;
     case TRACE_ERRORS:
-        return failed;
+        return worth == TRACE_FAILED;
     case TRACE_ALL:
         return true;
     case TRACE_SAMPLE:
-        return failed || next_of_sample(tb);
+        return worth == TRACE_FAILED || (worth == TRACE_FINE && next_of_sample(tb));
     }
     return false;
 }

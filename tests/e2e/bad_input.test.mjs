@@ -339,10 +339,10 @@ test('paths are decided after they are cleaned, and never otherwise', async () =
     ['/livez/', 404],
     ['/LIVEZ', 404],
     ['/livez;a', 404],
-    ['/v1/../livez', 200],
+    ['/v1/../livez', 400],
     ['/%6civez', 200],
     ['/livez?a=%00&b', 200],
-    ['/../../etc/passwd', 404],
+    ['/../../etc/passwd', 400],
     ['*', 404],
     ['livez', 200], // h2o puts the missing slash before it
   ];
@@ -355,11 +355,12 @@ test('paths are decided after they are cleaned, and never otherwise', async () =
 
 test('a target in absolute form is served like its path', async () => {
   const since = proxy.logs.length;
-  for (const target of ['http://x/livez', 'http://x:80/livez?a', 'HTTP://y/v1/../livez'])
+  for (const target of ['http://x/livez', 'http://x:80/livez?a', 'HTTP://y/livez'])
     assert.equal((await Wire.exchange(proxy, get('', { target }))).status, 200, target);
+  assert.equal((await Wire.exchange(proxy, get('', { target: 'http://y/v1/../livez' }))).status, 400);
   for (const target of ['http://x', 'http://x/nowhere', 'ftp://x/livez', 'http:///livez', 'http://x/v1/models'])
     assert.ok([401, 404].includes((await Wire.exchange(proxy, get('', { target }))).status), target);
-  await unharmed(since, 5);
+  await unharmed(since, 6);
 });
 
 test('pipelined requests are answered in their order, also byte by byte', async () => {

@@ -218,18 +218,21 @@ static void test_a_mode_says_who_leaves_a_trace(void **state)
     assert_false(trace_buffer_records(w->tb)); /* before it is configured */
     configure(w, "off", DAY_MS, 10);
     assert_false(trace_buffer_records(w->tb));
-    assert_false(trace_buffer_wants(w->tb, true));
+    assert_false(trace_buffer_wants(w->tb, TRACE_FAILED));
     configure(w, "errors", DAY_MS, 10);
     assert_true(trace_buffer_records(w->tb));
-    assert_true(trace_buffer_wants(w->tb, true));
-    assert_false(trace_buffer_wants(w->tb, false));
+    assert_true(trace_buffer_wants(w->tb, TRACE_FAILED));
+    assert_false(trace_buffer_wants(w->tb, TRACE_FINE));
+    assert_false(trace_buffer_wants(w->tb, TRACE_OF_GUEST));
     configure(w, "all", DAY_MS, 10);
-    assert_true(trace_buffer_wants(w->tb, true) && trace_buffer_wants(w->tb, false));
+    assert_true(trace_buffer_wants(w->tb, TRACE_FAILED) && trace_buffer_wants(w->tb, TRACE_FINE));
+    assert_true(trace_buffer_wants(w->tb, TRACE_OF_GUEST));
     configure(w, "sample:10", DAY_MS, 10);
     size_t kept = 0;
     for (int i = 0; i < 1000; i++) {
-        assert_true(trace_buffer_wants(w->tb, true)); /* errors do not count */
-        kept += trace_buffer_wants(w->tb, false);
+        assert_true(trace_buffer_wants(w->tb, TRACE_FAILED)); /* errors do not count */
+        assert_false(trace_buffer_wants(w->tb, TRACE_OF_GUEST));
+        kept += trace_buffer_wants(w->tb, TRACE_FINE);
     }
     assert_int_equal(kept, 100);
 }
