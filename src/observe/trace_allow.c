@@ -419,11 +419,12 @@ static void put_id(struct trace_facts *facts, const struct row *row, const json_
 {
     const char *text = json_string_value(value);
     size_t len = json_string_length(value);
-    if (trace_fact_is_known(facts, row->name, text, len))
-        trace_fact_text(facts, row->name, text, len);
-    else if (!trace_allow_is_id(text, len))
+    bool known =
+        trace_fact_is_known(facts, row->name, text, len); /* then it was put as it is before */
+    if (!known && !trace_allow_is_id(text, len))
         withhold(facts, row->size_name, value);
-    else if (row->kind == CALL_ID || strncmp(text, CALL_PREFIX, strlen(CALL_PREFIX)) == 0)
+    else if (!known &&
+             (row->kind == CALL_ID || strncmp(text, CALL_PREFIX, strlen(CALL_PREFIX)) == 0))
         put_mark(facts, row->name, value);
     else
         trace_fact_text(facts, row->name, text, len);
