@@ -173,6 +173,11 @@ static void put_maintenance(struct buf *out, const json_t *s)
     buf_putc(out, '\n');
 }
 
+static void put_settings(struct buf *out, int64_t count, const char *kind, const char *rest)
+{
+    buf_printf(out, ", %" PRId64 " %ssetting%s%s", count, kind, count == 1 ? "" : "s", rest);
+}
+
 /* Nothing before the first one. */
 static void put_reload(struct buf *out, const json_t *s)
 {
@@ -183,12 +188,12 @@ static void put_reload(struct buf *out, const json_t *s)
     buf_puts(out, json_bool_at(r, "accepted", 0) ? "accepted at " : "REFUSED at ");
     put_at(out, r, "at");
     if (json_bool_at(r, "accepted", 0))
-        buf_printf(out, ", %" PRId64 " settings changed\n", number_at(r, "changed_settings"));
+        put_settings(out, number_at(r, "changed_settings"), "", " changed\n");
     else if (json_bool_at(r, "keys_refused", 0))
         buf_puts(out, " for the keys: all stays as it was; the log says why\n");
     else
-        buf_printf(out, ", %" PRId64 " wrong settings: all stays as it was; the log names them\n",
-                   number_at(r, "wrong_settings"));
+        put_settings(out, number_at(r, "wrong_settings"), "wrong ",
+                     ": all stays as it was; the log names them\n");
 }
 
 static void put_check(struct buf *out, const char *name, const json_t *c)
