@@ -15,6 +15,9 @@
  * (owned by the caller) when the file cannot be read, written or holds no usable key. */
 CHECK_RESULT bool access_key_from_file(const char *path, struct buf *ret, char **ret_why);
 
+/* The same, but only reads: for a file that is missing it is true, and nothing is appended. */
+CHECK_RESULT bool access_key_if_there(const char *path, struct buf *ret, char **ret_why);
+
 /* The mode of a key file that others than its owner and, to read it, its group may use; 0 when it is well kept, or no regular file. */
 unsigned access_key_exposed(const char *path);
 

@@ -1,7 +1,6 @@
 /* The whole program: wiring, start and stop order. */
 #include "app.h"
 
-#include "access_key.h"
 #include "admission.h"
 #include "config.h"
 #include "deadline.h"
@@ -12,6 +11,7 @@
 #include "hint.h"
 #include "home_lock.h"
 #include "key_command.h"
+#include "key_sources.h"
 #include "keyring.h"
 #include "launch.h"
 #include "log.h"
@@ -104,62 +104,19 @@ static int prepare_home(struct app *app)
     return ok ? 0 : complain("CODEX_HOME/workspace", strerror(errno));
 }
 
-/* A key of the settings. */
-struct key_source {
-    const char *text;    /* borrowed: or NULL, then it is in a file */
-    const char *file;    /* borrowed: or NULL, then it is `name` in CODEX_HOME */
-    const char *name;    /* static */
-    const char *setting; /* static: of the file */
-};
-
-/* It works all the same: the folder may be closed to others, or the file be one of a container's secrets. */
-static void warn_of_exposed(const struct key_source *source, const char *path)
+static void warn_of_exposed(void *ctx, const char *setting, const char *path, const char *mode)
 {
-    char text[8];
-    unsigned mode = access_key_exposed(path);
-    snprintf(text, sizeof(text), "%03o", mode);
-    if (mode != 0)
-        log_warn("app", "key_file_exposed", LOG_ID("setting", source->setting),
-                 LOG_ID("mode", text));
-}
-
-static bool read_key(const struct app *app, const struct key_source *source, struct buf *ret,
-                     char **ret_why)
-{
-    char *why = NULL;
-    if (source->text != NULL) {
-        buf_puts(ret, source->text);
-        return true;
-    }
-    char *path =
-        source->file != NULL ? xstrdup(source->file) : xasprintf("%s/%s", app->home, source->name);
-    bool ok = access_key_from_file(path, ret, &why);
-    if (ok)
-        warn_of_exposed(source, path);
-    else
-        *ret_why = xasprintf("%s: %s", source->setting, why);
-    free(why);
-    free(path);
-    return ok;
+    (void)ctx;
+    (void)path;
+    log_warn("app", "key_file_exposed", LOG_ID("setting", setting), LOG_ID("mode", mode));
 }
 
 /* Both keys of the settings. False with a message for people in `ret_why` (owned by the caller). */
 static bool read_keys(const struct app *app, struct buf *ret_client, struct buf *ret_admin,
                       char **ret_why)
 {
-    const struct config *c = app->config;
-    const struct key_source client = { c->api_key, c->api_key_file, "api-key",
-                                       "PROXY_API_KEY_FILE" };
-    const struct key_source admin = { c->admin_key, c->admin_key_file, "admin-key",
-                                      "PROXY_ADMIN_KEY_FILE" };
-    return read_key(app, &client, ret_client, ret_why) && read_key(app, &admin, ret_admin, ret_why);
-}
-
-static void wipe_key(struct buf *key)
-{
-    if (key->data != NULL)
-        sodium_memzero(key->data, key->cap);
-    buf_free(key);
+    return key_sources_read(app->config, app->home, ret_client, ret_admin, warn_of_exposed,
+                            ret_why);
 }
 
 static int prepare_keys(struct app *app)
@@ -172,7 +129,7 @@ static int prepare_keys(struct app *app)
         const struct keyring_texts texts = { buf_str(&app->key_text), buf_str(&admin) };
         app->keyring = keyring_load(path, c->rate_rpm, c->rate_burst, &texts, &why);
     }
-    wipe_key(&admin);
+    key_sources_wipe(&admin);
     free(path);
     return app->keyring != NULL ? 0 : complain_of(why);
 }
@@ -410,8 +367,8 @@ static bool reload_keys(struct app *app)
     if (!ok)
         log_error("app", "setting_complaint", LOG_ID("text", why));
     free(why);
-    wipe_key(&key);
-    wipe_key(&admin);
+    key_sources_wipe(&key);
+    key_sources_wipe(&admin);
     return ok;
 }
 
@@ -548,7 +505,7 @@ static void show_hint(struct app *app)
     if (app->config->startup_hint != 0)
         hint_show(stderr, app->url, buf_str(&app->key_text),
                   hint_example_model(app->source, app->config->codex_model));
-    wipe_key(&app->key_text);
+    key_sources_wipe(&app->key_text);
 }
 
 static void on_worker_change(void *ctx, bool ready)
@@ -665,7 +622,7 @@ int app_run(struct config *config)
         rc = prepare_keys(app);
     if (rc == 0)
         rc = run_loop(app);
-    wipe_key(&app->key_text);
+    key_sources_wipe(&app->key_text);
     free(app->url);
     keyring_free(app->keyring);
     free(app);

@@ -1,9 +1,11 @@
 /* The command line of codex-api. */
 #include "app.h"
 #include "chat_request.h"
+#include "command_config.h"
 #include "config.h"
 #include "json.h"
 #include "key_command.h"
+#include "key_sources.h"
 #include "mem.h"
 #include "observatory.h"
 #include "sentinel.h"
@@ -39,7 +41,8 @@ static void print_help(FILE *out)
         "A second signal exits at once. SIGHUP reads SETTINGS_FILE and the keys again and starts a "
         "fresh worker.\n"
         "  --fields        prints how each field of a chat completion request is treated\n"
-        "  --check-config  checks the settings and exits: 0, or 78 with a line for each wrong one\n"
+        "  --check-config  checks the settings and the key files and exits: 0, or 78 with a line "
+        "for each wrong one\n"
         "  key add         prints a new key of that name, once; with a rate of its own: --rpm "
         "requests a\n"
         "                  minute (0: no limit), of which --burst may come at once\n"
@@ -52,7 +55,8 @@ static void print_help(FILE *out)
         "  status          asks the codex-api that runs with these settings, or at URL, how it is: "
         "0 "
         "ready,\n"
-        "                  1 not ready, 69 nobody there; --json prints its /status.json\n"
+        "                  1 not ready, 69 nobody there, 78 wrong settings; --json prints its "
+        "/status.json\n"
         "\n",
         out);
     config_help(out);
@@ -63,6 +67,8 @@ static int serve_or_check(bool check_only)
     struct config config;
     int wrong = config_load(&config, stderr);
     wrong += observatory_check_start(&config, stderr);
+    if (check_only) /* a start makes the files that are missing */
+        wrong += key_sources_check(&config, stderr);
     int rc = wrong == 0 ? 0 : EXIT_CONFIG;
     if (rc == 0 && !check_only)
         rc = app_run(&config);
@@ -70,19 +76,23 @@ static int serve_or_check(bool check_only)
     return rc;
 }
 
+static const char *const key_needs[] = { "CODEX_HOME", "PROXY_KEYS_FILE", NULL };
+static const char *const trace_needs[] = { "CODEX_HOME", "PROXY_TRACE_KEY_FILE", NULL };
+
 static const struct command {
     const char *name;
+    const char *const *needs; /* settings */
     int (*run)(const struct config *config, int argc, char **argv, FILE *out, FILE *err);
 } commands[] = {
-    { "key", key_command },
-    { "traces", trace_command },
+    { "key", key_needs, key_command },
+    { "traces", trace_needs, trace_command },
 };
 
 static int run_command(const struct command *command, int argc, char **argv)
 {
     struct config config;
     int rc = EXIT_CONFIG;
-    if (config_load(&config, stderr) == 0)
+    if (command_config_load(&config, command->needs, stderr))
         rc = command->run(&config, argc, argv, stdout, stderr);
     config_free(&config);
     return rc;

@@ -3,7 +3,7 @@
  * What comes from the network is shown as printable ASCII, cut: a server that is not ours must not play with the terminal. */
 #include "status_command.h"
 
-#include "config.h"
+#include "command_config.h"
 #include "hint.h"
 #include "http_get.h"
 #include "json.h"
@@ -342,10 +342,11 @@ static int show(const struct http_url *url, const struct options *o, FILE *out, 
 /* The URL of the server that has our settings, owned by the caller; NULL when there is none, and why in `ret_rc`. */
 static char *url_of_settings(FILE *err, int *ret_rc)
 {
+    static const char *const needs[] = { "PORT", "PROXY_HOST", NULL };
     struct config config;
     char *url = NULL;
     *ret_rc = EXIT_CONFIG;
-    if (config_load(&config, err) == 0) {
+    if (command_config_load(&config, needs, err)) {
         if (config.port != 0)
             url = hint_url(config.host, (int)config.port);
         else

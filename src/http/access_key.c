@@ -45,6 +45,24 @@ static bool make_file(const char *path, struct buf *ret)
     return ok;
 }
 
+/* What was read after `start`, cut to the key. */
+static bool take_key(const char *path, struct buf *ret, size_t start, char **ret_why)
+{
+    ret->len = start + strcspn(buf_str(ret) + start, "\r\n");
+    if (usable(ret->data + start, ret->len - start))
+        return true;
+    *ret_why = xasprintf("the key file %s holds no usable key: its first line must be %d to %d "
+                         "printable characters without spaces",
+                         path, ACCESS_KEY_MIN, ACCESS_KEY_MAX);
+    return false;
+}
+
+static bool unreadable(const char *path, char **ret_why)
+{
+    *ret_why = xasprintf("cannot read or make the key file %s: %s", path, strerror(errno));
+    return false;
+}
+
 bool access_key_from_file(const char *path, struct buf *ret, char **ret_why)
 {
     size_t start = ret->len;
@@ -54,17 +72,15 @@ bool access_key_from_file(const char *path, struct buf *ret, char **ret_why)
             return true;
         ok = errno == EEXIST && file_read(path, ret, KEY_FILE_MAX); /* somebody was faster */
     }
-    if (!ok) {
-        *ret_why = xasprintf("cannot read or make the key file %s: %s", path, strerror(errno));
-        return false;
-    }
-    ret->len = start + strcspn(buf_str(ret) + start, "\r\n");
-    if (usable(ret->data + start, ret->len - start))
-        return true;
-    *ret_why = xasprintf("the key file %s holds no usable key: its first line must be %d to %d "
-                         "printable characters without spaces",
-                         path, ACCESS_KEY_MIN, ACCESS_KEY_MAX);
-    return false;
+    return ok ? take_key(path, ret, start, ret_why) : unreadable(path, ret_why);
+}
+
+bool access_key_if_there(const char *path, struct buf *ret, char **ret_why)
+{
+    size_t start = ret->len;
+    if (file_read(path, ret, KEY_FILE_MAX))
+        return take_key(path, ret, start, ret_why);
+    return errno == ENOENT || unreadable(path, ret_why);
 }
 
 unsigned access_key_exposed(const char *path)

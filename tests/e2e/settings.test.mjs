@@ -215,6 +215,41 @@ test('a misspelt setting is warned about, without its value', () => {
   assert.ok(!stderr.includes('secret-value'));
 });
 
+// ---- commands beside a server ----
+
+test('commands go on with a wrong setting that they do not need, and tell of a refused reload', async (t) => {
+  const home = folder('commands');
+  const file = join(home, 'settings');
+  writeFileSync(file, 'LOG_LEVEL=info\n');
+  const proxy = await Proxy.start(t, new FakeWorker().settings({ CODEX_HOME: home, SETTINGS_FILE: file }));
+  const settings = { CODEX_HOME: home, SETTINGS_FILE: file, PORT: new URL(proxy.origin).port };
+  writeFileSync(file, 'LOG_LEVEL=loud\nHEALTH_REQUIRE=x\nnonsense\n');
+  proxy.signal('SIGHUP');
+  await until('the refusal', () => proxy.events('reload_refused').length === 1);
+  const status = run(['status'], settings);
+  assert.match(status.stdout, /^reload +REFUSED at .* 3 wrong settings/m);
+  assert.equal(status.code, 0);
+  for (const args of [['status'], ['traces'], ['key', 'add', 'team'], ['key', 'list'], ['key', 'remove', 'team']]) {
+    const { code, stderr } = run(args, settings);
+    assert.equal(code, 0, args.join(' '));
+    for (const of of ['LOG_LEVEL: must be one of', 'SETTINGS_FILE: line 2: HEALTH_REQUIRE is not', 'SETTINGS_FILE: line 3 of'])
+      assert.equal(stderr.split('\n').filter((line) => line.startsWith(`warning: ${of}`)).length, 1, stderr);
+  }
+  for (const wrong of [{ PORT: 'x' }, { PROXY_HOST: 'localhost' }]) {
+    const { code, stdout, stderr } = run(['status'], { ...settings, ...wrong });
+    assert.deepEqual([code, stdout], [78, '']);
+    assert.match(stderr, new RegExp(`^${Object.keys(wrong)[0]}: must be`, 'm'));
+    assert.match(stderr, /^warning: LOG_LEVEL: /m);
+    assert.equal(run(['key', 'list'], { ...settings, ...wrong }).code, 0);
+  }
+  for (const args of [['status'], ['traces'], ['key', 'list']]) {
+    const { code, stdout, stderr } = run(args, { ...settings, SETTINGS_FILE: join(home, 'none') });
+    assert.deepEqual([code, stdout], [78, ''], args.join(' '));
+    assert.match(stderr, /^SETTINGS_FILE: cannot read /);
+  }
+  for (const args of [['--check-config'], []]) assert.equal(run(args, settings).code, 78, 'as strict as ever');
+});
+
 // ---- the key file ----
 
 test('a key is made on the first start, for its owner alone, and used again on the next', async () => {
@@ -283,9 +318,18 @@ test('an admin key that a client has is refused, and a key file that anybody may
     assert.equal(code, 78, name);
     assert.match(stderr, new RegExp(`PROXY_ADMIN_KEY.* must not be a key of clients: .* ${name}$`, 'm'));
     assert.ok(!stderr.includes(key), 'the key is shown');
+    for (const source of [{}, { PROXY_ADMIN_KEY: key, PROXY_ADMIN_KEY_FILE: '' }]) {
+      const before = run(['--check-config'], { ...settings, ...source });
+      assert.equal(before.code, 78, name);
+      assert.match(before.stderr, new RegExp(`^codex-api: .*PROXY_ADMIN_KEY.* a key of clients: .* ${name}$`, 'm'));
+      assert.ok(!before.stderr.includes(key), 'the key is shown');
+    }
   }
   admin('sk-of-the-operator');
   for (const name of ['api-key', 'my-admin-key']) chmodSync(join(home, name), 0o644);
+  const warned = run(['--check-config'], settings);
+  assert.equal(warned.code, 0);
+  assert.deepEqual(warned.stderr.match(/^warning: PROXY_\w+_FILE: .* its mode is 644$/gm)?.length, 2);
   const proxy = await Proxy.start(t, settings);
   const told = () => proxy.events('key_file_exposed').map(({ setting, mode }) => [setting, mode]);
   assert.deepEqual(told(), [['PROXY_API_KEY_FILE', '644'], ['PROXY_ADMIN_KEY_FILE', '644']]);
@@ -357,7 +401,26 @@ test('a key file that cannot be used ends the start with 78 and says why', () =>
     assert.match(stderr, /PROXY_API_KEY_FILE/);
     assert.match(stderr, why, path);
     assert.ok(!stderr.includes('kkk') && !stderr.includes('with blanks'), 'the file is quoted');
+    if (!existsSync(path)) continue;
+    const check = run(['--check-config'], { CODEX_HOME: home, PROXY_API_KEY_FILE: path });
+    assert.deepEqual([check.code, check.stderr], [78, stderr], 'the same before');
   }
+});
+
+test('--check-config names all wrong key files, and makes none', () => {
+  const home = folder('key');
+  const settings = { CODEX_HOME: home, PROXY_ADMIN_KEY_FILE: join(home, 'not/there') };
+  assert.deepEqual(run(['--check-config'], settings), { code: 0, stdout: '', stderr: '' });
+  assert.deepEqual(readdirSync(home), []);
+  assert.equal(run(['--check-config'], { CODEX_HOME: join(home, 'new') }).code, 0);
+  assert.deepEqual(readdirSync(home), []);
+  for (const [name, text] of Object.entries({ 'api-key': '', 'admin-key': 'short\n', keys: 'nonsense\n' }))
+    writeFileSync(join(home, name), text, { mode: 0o600 });
+  const { code, stderr } = run(['--check-config'], { CODEX_HOME: home, LOG_LEVEL: 'loud' });
+  assert.equal(code, 78);
+  const named = stderr.match(/^(codex-api: )?[A-Z_]+(?=:)/gm);
+  const files = ['PROXY_API_KEY_FILE', 'PROXY_ADMIN_KEY_FILE', 'PROXY_KEYS_FILE'];
+  assert.deepEqual(named, ['LOG_LEVEL', ...files.map((name) => `codex-api: ${name}`)]);
 });
 
 // ---- the surroundings ----

@@ -87,6 +87,26 @@ static void test_the_first_line_of_a_file_is_the_key(void **state)
     free(path);
 }
 
+static void test_if_there_only_reads(void **state)
+{
+    const struct folder *f = *state;
+    char *path = folder_path(f, "api-key");
+    struct buf key = BUF_INIT;
+    char *why = NULL;
+    assert_true(access_key_if_there(path, &key, &why));
+    assert_int_equal(key.len, 0);
+    assert_int_equal(access(path, F_OK), -1);
+    folder_put(f, "api-key", LITERAL("sk-of-a-file\nmore"));
+    assert_true(access_key_if_there(path, &key, &why));
+    assert_string_equal(buf_str(&key), "sk-of-a-file");
+    folder_put(f, "api-key", "", 0);
+    assert_false(access_key_if_there(path, &key, &why));
+    assert_non_null(strstr(why, "no usable key"));
+    free(why);
+    buf_free(&key);
+    free(path);
+}
+
 static void assert_refused(const struct folder *f, const char *bytes, size_t len)
 {
     char *path = folder_path(f, "api-key");
@@ -216,6 +236,7 @@ int main(void)
         FOLDER_TEST(test_of_two_that_make_it_at_once_both_have_the_same_key),
         FOLDER_TEST(test_the_first_line_of_a_file_is_the_key),
         FOLDER_TEST(test_a_file_without_a_usable_key_is_refused_and_left_alone),
+        FOLDER_TEST(test_if_there_only_reads),
         FOLDER_TEST(test_the_bounds_of_a_key_are_exact),
         FOLDER_TEST(test_a_key_is_appended_and_what_stood_before_does_not_count),
         FOLDER_TEST(test_a_file_that_cannot_be_read_or_made_is_named),
