@@ -403,7 +403,7 @@ static void test_a_list_with_an_entry_of_another_form_is_refused(void **state)
     } cases[] = {
         { "PROXY_MODEL_ALIASES",
           ALIASES_REASON,
-          { "a", "=b", "a=", "a=:low", "a=b:", "a=b:c:", "=", "a=:", "a = b", "a=b,c", "a=b;c" } },
+          { "a", "=b", "a=", "a=:low", "a=b:", "a=b:c:", "=", "a=:", "a = b", "a=b,c" } },
         { "PROXY_CORS_ORIGINS",
           ORIGINS_REASON,
           { "https://a.example/",
