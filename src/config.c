@@ -4,6 +4,7 @@
 #include "access_key.h"
 #include "log.h"
 #include "rate_limit.h"
+#include "setting_syntax.h"
 #include "settings_file.h"
 
 #include <arpa/inet.h>
@@ -383,9 +384,36 @@ static int check_key(const char *name, const char *key, FILE *complaints)
     return 0;
 }
 
+/* An entry that nobody can read would be skipped in silence, or end each worker at its start. */
+static int check_lists(const struct config *c, FILE *complaints)
+{
+    const struct {
+        bool ok;
+        const char *complaint;
+    } lists[] = {
+        { setting_syntax_is_aliases(c->model_aliases),
+          "PROXY_MODEL_ALIASES: must be alias=model or alias=model:effort, separated by commas" },
+        { setting_syntax_is_origins(c->cors_origins),
+          "PROXY_CORS_ORIGINS: must be scheme://host[:port] with nothing behind it, separated by "
+          "commas, or *" },
+        { setting_syntax_is_assignments(c->worker_config),
+          "WORKER_CONFIG: must be lines of key=value" },
+        { setting_syntax_is_variables(c->worker_env),
+          "WORKER_ENV: must be names of letters, digits and _, separated by commas" },
+    };
+    int wrong = 0;
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        if (lists[i].ok)
+            continue;
+        fprintf(complaints, "%s\n", lists[i].complaint);
+        wrong++;
+    }
+    return wrong;
+}
+
 static int check_together(const struct config *c, FILE *complaints)
 {
-    int wrong = check_log_levels(c, complaints);
+    int wrong = check_log_levels(c, complaints) + check_lists(c, complaints);
     /* A value that was refused is 0 and has its complaint already. */
     if (c->backoff_max_ms != 0 && c->backoff_max_ms < c->backoff_initial_ms) {
         fputs("WORKER_BACKOFF_MAX_MS: must not be below WORKER_BACKOFF_INITIAL_MS\n", complaints);

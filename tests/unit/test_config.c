@@ -387,6 +387,92 @@ static void test_a_key_must_be_long_enough_and_printable(void **state)
     }
 }
 
+#define ALIASES_REASON "must be alias=model or alias=model:effort, separated by commas"
+#define ORIGINS_REASON                                                                             \
+    "must be scheme://host[:port] with nothing behind it, separated by commas, or *"
+#define LINES_REASON "must be lines of key=value"
+#define VARIABLES_REASON "must be names of letters, digits and _, separated by commas"
+
+static void test_a_list_with_an_entry_of_another_form_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        const char *reason;
+        const char *bad[24];
+    } cases[] = {
+        { "PROXY_MODEL_ALIASES",
+          ALIASES_REASON,
+          { "a", "=b", "a=", "a=:low", "a=b:", "a=b:c:", "=", "a=:", "a = b", "a=b,c" } },
+        { "PROXY_CORS_ORIGINS",
+          ORIGINS_REASON,
+          { "https://a.example/",
+            "https://a.example/x",
+            "a.example",
+            "//a.example",
+            "https:/a.example",
+            "https://",
+            "https://:80",
+            "https://a:",
+            "https://a:0",
+            "https://a:65536",
+            "https://a:8x",
+            "1a://b",
+            "https://a:99999999999",
+            "https://*.example",
+            "https://u@a",
+            "https://[::1",
+            "https://[]",
+            "https://[::1]x",
+            "https://a\thttp://b",
+            "https://a\n",
+            "*, a.example",
+            "**",
+            "Null",
+            "://a" } },
+        { "WORKER_CONFIG",
+          LINES_REASON,
+          { "a", "=1", " = 1", "a=1\nb", "a=1\n[table]\nb=2", "a=[\n1,\n]", "a:1" } },
+        { "WORKER_ENV",
+          VARIABLES_REASON,
+          { "A B", "1A", "A=1", "A;B", "A,B-C", "$A", "A,\nB", "\xc3\xa4", "A,B\n" } },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        for (size_t k = 0; k < COUNT_OF(cases[i].bad) && cases[i].bad[k] != NULL; k++) {
+            environment_empty();
+            environment_set(cases[i].name, cases[i].bad[k]);
+            assert_only_complaint(cases[i].name, cases[i].reason);
+        }
+    }
+}
+
+static void test_a_list_may_have_blanks_and_empty_entries(void **state)
+{
+    (void)state;
+    static const char *const good[][2] = {
+        { "PROXY_MODEL_ALIASES", " a=b,, c=d:low\te=my:own:high\r\nf=x/y:1,g=h=i ," },
+        { "PROXY_MODEL_ALIASES", "a:b=c" },
+        { "PROXY_MODEL_ALIASES", " ," },
+        { "PROXY_CORS_ORIGINS", "*" },
+        { "PROXY_CORS_ORIGINS", " https://a.example,,http://localhost:3000 http://[::1]:65535, " },
+        { "PROXY_CORS_ORIGINS", "null,file://,chrome-extension://abcdef,capacitor://localhost,*" },
+        { "PROXY_CORS_ORIGINS", "HTTPS://A_b.Example:1,http://[::1],http://127.0.0.1:80" },
+        { "WORKER_CONFIG",
+          "\n  a.b = 1 \t\r\n\n \t \n# a comment\n\tb={x=\"1, 2\"}\r\n\"c d\"=\ne=" },
+        { "WORKER_CONFIG", " \n\r\n" },
+        { "WORKER_ENV", " MY_KEY ,,\t_x1, Z \r,a," },
+    };
+    for (size_t i = 0; i < COUNT_OF(good); i++) {
+        struct loaded l;
+        environment_empty();
+        environment_set(good[i][0], good[i][1]);
+        load(&l);
+        assert_string_equal(l.complaints, "");
+        assert_int_equal(l.wrong, 0);
+        unload(&l);
+    }
+}
+
 static void test_no_complaint_quotes_a_value(void **state)
 {
     struct loaded *l = *state;
@@ -394,8 +480,12 @@ static void test_no_complaint_quotes_a_value(void **state)
     environment_set("PORT", "tellno");
     environment_set("DEMO_MODEL", "tellno");
     environment_set("PROXY_APIKEY", "tellno");
+    environment_set("PROXY_MODEL_ALIASES", "tellno");
+    environment_set("PROXY_CORS_ORIGINS", "tellno");
+    environment_set("WORKER_CONFIG", "tellno");
+    environment_set("WORKER_ENV", "-tellno");
     load(l);
-    assert_int_equal(l->wrong, 3);
+    assert_int_equal(l->wrong, 7);
     assert_null(strstr(l->complaints, "tellno"));
 }
 
@@ -673,6 +763,8 @@ int main(void)
         CONFIG_TEST(test_one_wrong_setting_is_one_complaint),
         CONFIG_TEST(test_the_longest_backoff_may_equal_the_first),
         CONFIG_TEST(test_a_key_must_be_long_enough_and_printable),
+        CONFIG_TEST(test_a_list_with_an_entry_of_another_form_is_refused),
+        CONFIG_TEST(test_a_list_may_have_blanks_and_empty_entries),
         CONFIG_TEST(test_no_complaint_quotes_a_value),
         CONFIG_TEST(test_names_that_only_we_could_have_are_warned_about),
         CONFIG_TEST(test_settings_come_from_the_environment_then_the_file_then_the_table),
