@@ -12,6 +12,8 @@
 
 #define DISK_JOBS_MAX 4096
 #define DISK_BYTES_MAX (16 * 1024 * 1024) /* that the jobs hold, as they say */
+#define DISK_FAILURE_MS                                                                            \
+    (10 * 60 * 1000) /* for so long a failed write is told of, if none follows */
 
 struct disk;
 struct uv_loop_s;

@@ -27,6 +27,12 @@ struct health_worker {
     int64_t rpc_latency_ms; /* -1: not known */
 };
 
+/* What the check of the request log is made from. */
+struct health_interactions {
+    uint64_t lost; /* lines, since the start */
+    bool writable; /* as far as the last write tells */
+};
+
 /* `disk` is where the room of `home` (copied) is asked; both `deadlines` and `disk` must outlive the result, which the caller owns.
  * health_configure comes next, then health_start. */
 struct health *health_new(struct uv_loop_s *loop, struct deadlines *deadlines, struct disk *disk,
@@ -36,9 +42,9 @@ struct health *health_new(struct uv_loop_s *loop, struct deadlines *deadlines, s
 void health_ask_worker(struct health *h, void (*look)(void *ctx, struct health_worker *ret),
                        void *ctx);
 
-/* Whom to ask how many lines of the request log were lost since the start; NULL: there is none, and no such check, as before the first
- * call. */
-void health_ask_interactions(struct health *h, uint64_t (*lost)(void *ctx), void *ctx);
+/* Whom to ask about the request log; NULL: there is none, and no such check, as before the first call. */
+void health_ask_interactions(struct health *h,
+                             void (*look)(void *ctx, struct health_interactions *ret), void *ctx);
 
 /* From now on, and once it was started all checks are made soon; health_settings_check has passed them. A check that stays as it is keeps its result.
  * `config` is borrowed for the call. */

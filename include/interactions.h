@@ -63,6 +63,9 @@ void interactions_add(struct interactions *all, const struct interaction *i);
 /* Lines that were lost since the start. */
 uint64_t interactions_lost(const struct interactions *all);
 
+/* Whether lines can be written, as far as the last write tells; one that failed is forgotten after DISK_FAILURE_MS (disk.h). */
+bool interactions_healthy(const struct interactions *all);
+
 /* What was gathered goes to the disk now: before the files are read, and at the end. Safe on NULL. */
 void interactions_flush(struct interactions *all);
 

@@ -34,6 +34,8 @@ struct log_field {
 
 #define LOG_ID(field, value) ((struct log_field){ (field), LOG_KIND_TEXT, (value), 0 })
 #define LOG_INT(field, value) ((struct log_field){ (field), LOG_KIND_INT, NULL, (int64_t)(value) })
+#define LOG_INT_IF(field, known, value)                                                            \
+    ((struct log_field){ (field), (known) ? LOG_KIND_INT : LOG_KIND_TEXT, NULL, (int64_t)(value) })
 #define LOG_BOOL(field, value) ((struct log_field){ (field), LOG_KIND_BOOL, NULL, (value) ? 1 : 0 })
 #define LOG_BOOL_IF(field, known, value)                                                           \
     ((struct log_field){ (field), (known) ? LOG_KIND_BOOL : LOG_KIND_TEXT, NULL, (value) ? 1 : 0 })

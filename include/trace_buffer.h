@@ -18,8 +18,6 @@
 #define TRACE_SWEEP_SLACK_MS 200 /* traces that expire so closely are removed together */
 #define TRACE_LOOK_MS 60000      /* what others put into the folder is noticed by then */
 #define TRACE_LOG_EVERY_MS 60000 /* a line for each reason, at the most */
-#define TRACE_FAILURE_MS                                                                           \
-    (10 * 60 * 1000) /* for so long a failed write is told of, if none follows */
 
 struct deadlines;
 struct disk;

@@ -146,9 +146,10 @@ static struct interaction_limits interaction_limits(const struct config *config)
                                         .max_bytes = config->interaction_max_bytes };
 }
 
-static uint64_t lost(void *ctx)
+static void look_at_interactions(void *ctx, struct health_interactions *ret)
 {
-    return interactions_lost(ctx);
+    *ret = (struct health_interactions){ .lost = interactions_lost(ctx),
+                                         .writable = interactions_healthy(ctx) };
 }
 
 static void open_interactions(struct observatory *o, const struct config *config)
@@ -162,7 +163,7 @@ static void open_interactions(struct observatory *o, const struct config *config
     if (config->interaction_log == 0)
         return;
     o->interactions = interactions_new(&options);
-    health_ask_interactions(o->health, lost, o->interactions);
+    health_ask_interactions(o->health, look_at_interactions, o->interactions);
 }
 
 /* ---- the whole ---- */

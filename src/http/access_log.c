@@ -76,13 +76,13 @@ static void log_request(const struct access *a, bool maintenance)
            LOG_BOOL_IF("maintenance_mode", maintenance, true));
 }
 
-/* A refusal without a code (401) has at least its kind. */
+/* A refusal without a code (401) has at least its kind; what the client has ended (499) is no error, as in the metrics. */
 static void tally(const struct access *a)
 {
     const char *code = a->error_code;
     if (is_a_look(a))
         return;
-    if (code == NULL && a->status >= 400)
+    if (code == NULL && a->status >= 400 && a->status != 499)
         code = a->status < 500 ? "4xx" : "5xx";
     error_tally_note(clock_mono_ms(), clock_wall_ms(), a->route, code);
 }

@@ -60,11 +60,11 @@ struct health {
     struct custom *custom[HEALTH_SPECS_MAX]; /* owned */
     size_t custom_count;
     size_t asking; /* probes that do, also those that are not listed any more */
-    void (*look)(void *ctx, struct health_worker *ret); /* NULL: there is no worker */
-    void *look_ctx;                                     /* borrowed */
-    uint64_t (*lost)(void *ctx);                        /* NULL: there is no request log */
-    void *lost_ctx;                                     /* borrowed */
-    uint64_t dropped;                                   /* lines of the log, at the last look */
+    void (*look)(void *ctx, struct health_worker *ret);           /* NULL: there is no worker */
+    void *look_ctx;                                               /* borrowed */
+    void (*look_log)(void *ctx, struct health_interactions *ret); /* NULL: no request log */
+    void *look_log_ctx;                                           /* borrowed */
+    uint64_t dropped; /* lines of the log, at the last look */
     uint64_t missing; /* lines of the request log, at the last look */
     uint64_t interval_ms;
     uint64_t timeout_ms;
@@ -267,19 +267,30 @@ static void look_at_worker(struct health *h)
 }
 
 /* `total` are lines that are gone; since the look before, which left `last`, there must be none. */
-static void look_at_lines(struct health *h, enum health_builtin check, uint64_t total,
-                          uint64_t *last, const char *why)
+static struct verdict no_more(uint64_t total, uint64_t *last, const char *why)
 {
-    const struct verdict v = at_most((int64_t)(total - *last), 0, "lines", why);
+    int64_t more = (int64_t)(total - *last);
     *last = total;
-    judge(h, &h->builtin[check], &v);
+    return at_most(more, 0, "lines", why);
 }
 
-static void look_at_logs(struct health *h)
+static void look_at_log(struct health *h)
 {
-    look_at_lines(h, HEALTH_LOG, log_dropped(), &h->dropped, "lines_were_dropped");
-    if (h->lost != NULL)
-        look_at_lines(h, HEALTH_INTERACTIONS, h->lost(h->lost_ctx), &h->missing, "lines_were_lost");
+    const struct verdict v = no_more(log_dropped(), &h->dropped, "lines_were_dropped");
+    judge(h, &h->builtin[HEALTH_LOG], &v);
+}
+
+/* That nothing was lost says little while nothing can be written: there may have been no request. */
+static void look_at_interactions(struct health *h)
+{
+    struct health_interactions log = { .writable = true };
+    if (h->look_log == NULL)
+        return;
+    h->look_log(h->look_log_ctx, &log);
+    struct verdict v = no_more(log.lost, &h->missing, "lines_were_lost");
+    if (!log.writable)
+        v = verdict(HEALTH_FAIL, "write_failed");
+    judge(h, &h->builtin[HEALTH_INTERACTIONS], &v);
 }
 
 static void judge_room(struct health *h, const struct room *room)
@@ -329,7 +340,8 @@ static void on_tick(struct deadline *d)
 {
     struct health *h = deadline_owner(d, struct health, tick);
     look_at_worker(h);
-    look_at_logs(h);
+    look_at_log(h);
+    look_at_interactions(h);
     ask_room(h);
     for (size_t i = 0; i < h->custom_count; i++)
         custom_ask(h->custom[i]);
@@ -370,7 +382,7 @@ static void list_customs(struct health *h, struct health_specs *specs)
 /* The built-in ones come first. */
 static const struct check *check_at(const struct health *h, size_t i)
 {
-    size_t builtin = h->lost != NULL ? HEALTH_BUILTIN_COUNT : HEALTH_INTERACTIONS;
+    size_t builtin = h->look_log != NULL ? HEALTH_BUILTIN_COUNT : HEALTH_INTERACTIONS;
     if (i < builtin)
         return &h->builtin[i];
     i -= builtin;
@@ -439,10 +451,11 @@ void health_worker_changed(struct health *h)
     look_at_worker(h);
 }
 
-void health_ask_interactions(struct health *h, uint64_t (*lost)(void *ctx), void *ctx)
+void health_ask_interactions(struct health *h,
+                             void (*look)(void *ctx, struct health_interactions *ret), void *ctx)
 {
-    h->lost = lost;
-    h->lost_ctx = ctx;
+    h->look_log = look;
+    h->look_log_ctx = ctx;
     json_decref(h->described);
     h->described = NULL;
 }

@@ -28,10 +28,12 @@ struct interactions {
     size_t jobs_bytes;
     bool closed;
     uint64_t lost;
-    uint64_t dropped; /* lines that nobody was told of */
-    const char *why;  /* static: of the last one; NULL: nothing went wrong */
-    int error;        /* its errno, or 0 */
-    uint64_t told_ms; /* loop time; 0: never */
+    uint64_t dropped;   /* lines that nobody was told of */
+    const char *why;    /* static: of the last one; NULL: nothing went wrong */
+    int error;          /* its errno, or 0 */
+    uint64_t told_ms;   /* loop time; 0: never */
+    bool failed;        /* the last write */
+    uint64_t failed_ms; /* by mono_ms */
 };
 
 struct batch {
@@ -98,6 +100,10 @@ static void on_done(struct disk_job *job)
     if (r->too_old != 0 || r->too_large != 0 || r->cut != 0)
         log_info("observe", "interactions_pruned", LOG_INT("too_old", r->too_old),
                  LOG_INT("too_large", r->too_large), LOG_INT("cut", r->cut));
+    if (b->lines.len != 0) {
+        all->failed = r->lost != 0;
+        all->failed_ms = all->options.mono_ms();
+    }
     if (r->lost != 0)
         drop(all, r->lost, "write_failed", r->error);
     else if (r->error != 0)
@@ -278,6 +284,11 @@ void interactions_configure(struct interactions *all, const struct interaction_l
 uint64_t interactions_lost(const struct interactions *all)
 {
     return all->lost;
+}
+
+bool interactions_healthy(const struct interactions *all)
+{
+    return !all->failed || all->options.mono_ms() - all->failed_ms >= DISK_FAILURE_MS;
 }
 
 void interactions_close(struct interactions *all)

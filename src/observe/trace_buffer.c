@@ -176,7 +176,7 @@ static void count(struct trace_buffer *tb, enum reason reason, size_t files)
 bool trace_buffer_healthy(const struct trace_buffer *tb, int *ret_error)
 {
     uint64_t now_ms = deadlines_now_ms(tb->deadlines);
-    if (tb->mode.keep == TRACE_OFF || tb->error == 0 || now_ms - tb->failed_ms >= TRACE_FAILURE_MS)
+    if (tb->mode.keep == TRACE_OFF || tb->error == 0 || now_ms - tb->failed_ms >= DISK_FAILURE_MS)
         return true;
     if (ret_error != NULL)
         *ret_error = tb->error;

@@ -45,5 +45,6 @@ void turn_trace_end(struct trace *trace, const struct turn_end *end)
         [TURN_LOST] = "lost",
     };
     trace_stage(trace, "turn_end", LOG_ID("outcome", names[end->outcome]),
-                LOG_INT("calls", end->call_count), LOG_INT("http_status", end->http_status));
+                LOG_INT("calls", end->call_count),
+                LOG_INT_IF("http_status", end->http_status != 0, end->http_status));
 }

@@ -239,6 +239,14 @@ test('with every turn, the queue and all connections taken, health answers and s
   assert.match(stdout, /^queue +1 of 1 turns running, 1 of 1 waiting\nstreams +1, of 2 chats in flight$/m);
   assert.match(stdout, /^ *(errors +)?3 x proxy_queue_full on \/v1\/chat\/completions, last at \S+Z$/m);
   for (const wire of wires) wire.destroy();
+
+  // Two clients have left before an answer (499): requests, and no errors, as the metrics have it.
+  const then = await until('their end', async () => {
+    const glance = await proxy.status();
+    return glance.requests === 0 && glance.last_hour.requests === now.last_hour.requests + 2 && glance;
+  });
+  assert.deepEqual([then.last_hour.errors, then.top_errors], [now.last_hour.errors, now.top_errors]);
+  await until('their lines', () => proxy.events('request').filter((l) => l.status === 499).length === 2);
 });
 
 test('a worker that hangs shows as a slow answer, and health does not wait for it', async (t) => {

@@ -2,7 +2,7 @@
 // sanitizers-are-enough: what it checks are files and numbers, which do not depend on how the program was built
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ask, functionTool, toolResult } from './lib/answers.mjs';
 import { bin, folder, test, until } from './lib/kit.mjs';
@@ -277,7 +277,8 @@ test('prompts and names are cut between characters; a prompt is there when it is
 test('a folder that cannot be written to costs lines, which is said, and no request', async (t) => {
   const home = folder('unwritable');
   writeFileSync(join(home, 'interactions'), 'a file');
-  const settings = { CODEX_HOME: home, PROXY_ADMIN_KEY: ADMIN, HEALTH_INTERVAL_MS: '1000' };
+  const clock = `clock=file:${join(home, 'interactions')}:86400`; // each round finds it older
+  const settings = { CODEX_HOME: home, PROXY_ADMIN_KEY: ADMIN, HEALTH_INTERVAL_MS: '1000', HEALTH_CHECKS: clock };
   const proxy = await Proxy.start(t, new FakeWorker().settings(settings));
   await ask(proxy, fake({ text: 'x' }));
   const { reason, error } = await proxy.waitForLog('lost lines', (line) => line.event === 'interactions_dropped');
@@ -286,14 +287,22 @@ test('a folder that cannot be written to costs lines, which is said, and no requ
   const { status, json } = await read(proxy);
   assert.deepEqual([status, json.error.code], [500, 'interactions_unreadable']);
 
-  // The check fails as long as lines are lost, and passes when none is.
-  const failing = await until('a check that fails', async () => {
-    await proxy.fetch('/v1/models');
-    return (await proxy.status()).failing_checks.interactions;
+  // The check fails until a write succeeds, also while there are no requests.
+  const checks = async () => (await proxy.readyz()).checks;
+  const first = await until('a check that fails', async () => {
+    const all = await checks();
+    return all.interactions.status === 'fail' && all.clock.status === 'pass' && all;
   });
-  assert.deepEqual([failing.status, failing.why, failing.unit, failing.limit], ['fail', 'lines_were_lost', 'lines', 0]);
-  assert.ok(failing.value >= 1);
-  await until('that it passes', async () => (await proxy.readyz()).checks.interactions.status === 'pass');
+  const later = await until('two rounds more', async () => {
+    const all = await checks();
+    return all.clock.value >= first.clock.value + 3 && all;
+  });
+  assert.deepEqual([later.interactions.status, later.interactions.why], ['fail', 'write_failed']);
+  const said = proxy.events('health_check').filter((l) => l.name === 'interactions');
+  assert.deepEqual(said.map((l) => [l.status, l.reason]), [['fail', 'write_failed']]);
+  rmSync(join(home, 'interactions'));
+  await ask(proxy, fake({ text: 'x' }));
+  await until('that it passes', async () => (await checks()).interactions.status === 'pass');
 });
 
 test('the log is off by a setting, old files go at the start, and other files are left alone', async (t) => {

@@ -115,7 +115,10 @@ test('a failure is told with its kind, and not in its words', async () => {
   assert.equal(end.error_kind, 'httpConnectionFailed');
   assert.equal(end.http_status, 401);
   assert.equal(end.message_bytes, SECRET.length);
-  assert.equal(find(trace, 'stage', 'turn_end').outcome, 'failed');
+  const { outcome, http_status } = find(trace, 'stage', 'turn_end');
+  assert.deepEqual([outcome, http_status], ['failed', 401]);
+  const fine = await traceOf(idOf(await ask(proxy, fake({ text: 'x' }))));
+  assert.ok(!('http_status' in find(fine, 'stage', 'turn_end')), 'none is not 0');
 });
 
 test('a client that leaves is told, and that the model was interrupted', async () => {

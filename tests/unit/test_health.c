@@ -18,7 +18,7 @@ struct patient {
     struct health *health;
     struct config config;
     struct health_worker worker;
-    uint64_t lost; /* lines of the request log */
+    struct health_interactions log; /* of requests */
     char checks[1024];
     char required[256];
     const char *name;   /* of patient_until */
@@ -49,6 +49,7 @@ static int setup(void **state)
                                  .health_rpc_max_ms = 100,
                                  .health_disk_min_bytes = 1,
                                  .health_memory_max_percent = 100 };
+    p->log.writable = true;
     *state = p;
     return 0;
 }
@@ -134,15 +135,15 @@ static void until(struct patient *p, const char *name, const char *status)
     loop_until(&p->loop, has_status, p);
 }
 
-static uint64_t tell_lost(void *ctx)
+static void look_at_log(void *ctx, struct health_interactions *ret)
 {
-    return ((struct patient *)ctx)->lost;
+    *ret = ((struct patient *)ctx)->log;
 }
 
 static void test_all_built_in_checks_are_there_and_unknown_at_first(void **state)
 {
     struct patient *p = *state;
-    health_ask_interactions(p->health, tell_lost, p);
+    health_ask_interactions(p->health, look_at_log, p);
     configure(p, "", "");
     for (int i = 0; i < HEALTH_BUILTIN_COUNT; i++)
         assert_true(is(p, health_builtin_name((enum health_builtin)i), "status", "unknown"));
@@ -189,13 +190,13 @@ static void test_lines_that_are_lost_fail_their_check_once(void **state)
     until(p, "log", "pass");
     assert_null(member(p, "interactions", "status")); /* there is no request log */
     assert_null(health_required_failing(p->health, 0));
-    health_ask_interactions(p->health, tell_lost, p);
+    health_ask_interactions(p->health, look_at_log, p);
     assert_true(is(p, "interactions", "status", "unknown"));
     until(p, "interactions", "pass");
     p->config.health_interval_ms = LONG_MS; /* so that no round follows by itself */
     configure(p, "", "interactions");
     loop_turn(&p->loop);
-    p->lost = 3;
+    p->log.lost = 3;
     configure(p, "", "interactions");
     until(p, "interactions", "fail");
     assert_int_equal(number(p, "interactions", "value"), 3);
@@ -206,6 +207,28 @@ static void test_lines_that_are_lost_fail_their_check_once(void **state)
     configure(p, "", "");
     until(p, "interactions", "pass");
     assert_int_equal(number(p, "interactions", "value"), 0);
+}
+
+/* Also when nobody asks for anything any more, so that nothing is lost. */
+static void test_a_request_log_that_cannot_be_written_fails_until_it_can(void **state)
+{
+    struct patient *p = *state;
+    health_ask_interactions(p->health, look_at_log, p);
+    p->config.health_interval_ms = LONG_MS;
+    p->log = (struct health_interactions){ .lost = 2, .writable = false };
+    for (int i = 0; i < 3; i++) {
+        configure(p, "", "interactions");
+        until(p, "interactions", "fail");
+        loop_turn(&p->loop);
+        assert_true(is(p, "interactions", "why", "write_failed"));
+        assert_null(member(p, "interactions", "unit"));
+        assert_string_equal(health_required_failing(p->health, 0), "interactions");
+    }
+    p->log.writable = true; /* what was lost before was told */
+    configure(p, "", "interactions");
+    until(p, "interactions", "pass");
+    assert_null(member(p, "interactions", "why"));
+    assert_null(health_required_failing(p->health, 0));
 }
 
 static void test_what_is_required_and_fails_is_named(void **state)
@@ -418,6 +441,7 @@ int main(void)
         PATIENT_TEST(test_all_built_in_checks_are_there_and_unknown_at_first),
         PATIENT_TEST(test_the_worker_is_seen_at_once),
         PATIENT_TEST(test_lines_that_are_lost_fail_their_check_once),
+        PATIENT_TEST(test_a_request_log_that_cannot_be_written_fails_until_it_can),
         PATIENT_TEST(test_what_is_required_and_fails_is_named),
         PATIENT_TEST(test_a_file_turns_the_check_and_its_time),
         PATIENT_TEST(test_limits_are_those_of_the_last_settings),

@@ -653,16 +653,41 @@ static void test_a_folder_that_is_none_loses_lines_and_nothing_else(void **state
     settle(b);
     add(b, "a");
     add(b, "b");
+    assert_true(interactions_healthy(b->all)); /* nothing was to be written yet */
     settle_and_flush(b);
     assert_int_equal(interactions_lost(b->all), 2);
+    assert_false(interactions_healthy(b->all));
     char *path = path_of(b, "");
     path[strlen(path) - 1] = '\0';
     assert_int_equal(remove(path), 0);
     free(path);
-    add(b, "c"); /* it is made again */
+    interactions_configure(b->all, &(struct interaction_limits){ 29, ROOM });
+    settle(b);                                  /* it is made again, */
+    assert_false(interactions_healthy(b->all)); /* but nothing was written */
+    add(b, "c");
     settle_and_flush(b);
+    assert_true(interactions_healthy(b->all));
     assert_int_equal(interactions_lost(b->all), 2);
     assert_ids(b, "2026-01-31", "c");
+}
+
+/* A check that keeps all requests away must not wait for one. */
+static void test_a_failed_write_is_forgotten_when_none_follows(void **state)
+{
+    struct bench *b = *state;
+    folder_put(&b->home, "interactions", LITERAL("a file"));
+    begin(b, 30, ROOM);
+    settle(b);
+    for (int i = 0; i < 2; i++) {
+        pass(DISK_FAILURE_MS - 1);
+        add(b, "a");
+        settle_and_flush(b);
+        pass(DISK_FAILURE_MS - 1);
+        assert_false(interactions_healthy(b->all));
+    }
+    pass(1);
+    assert_true(interactions_healthy(b->all));
+    assert_int_equal(interactions_lost(b->all), 2);
 }
 
 static void test_only_a_file_is_written_to(void **state)
@@ -725,6 +750,7 @@ static void test_what_waits_is_bounded_and_the_rest_counted(void **state)
     free(prompt);
     size_t lost = (size_t)interactions_lost(b->all);
     assert_true(lost > 100);
+    assert_true(interactions_healthy(b->all)); /* no write failed */
     settle(b);
     settle_and_flush(b);
     assert_int_equal(count_of(b, "2026-01-31"), 1200 - lost);
@@ -844,6 +870,7 @@ int main(void)
         TEST(test_a_full_disk_loses_only_what_has_no_room),
         TEST(test_what_cannot_be_cut_for_want_of_room_stays),
         TEST(test_a_folder_that_is_none_loses_lines_and_nothing_else),
+        TEST(test_a_failed_write_is_forgotten_when_none_follows),
         TEST(test_only_a_file_is_written_to),
         TEST(test_a_disk_that_takes_nothing_makes_lines_wait),
         TEST(test_what_waits_is_bounded_and_the_rest_counted),

@@ -50,7 +50,8 @@ static json_t *take_events(struct trace *trace)
 /* The same, one a line: type, name and what this test looks at; the caller frees the text. */
 static char *told(struct trace *trace)
 {
-    static const char *const members[] = { "state", "outcome", "id", "answer", "count" };
+    static const char *const members[] = { "state",  "outcome", "id",
+                                           "answer", "count",   "http_status" };
     struct buf lines = BUF_INIT;
     size_t i = 0;
     const json_t *event = NULL;
@@ -202,6 +203,27 @@ static void test_a_refused_call_and_a_lost_worker_are_told(void **state)
     turn_bench_end(&b);
 }
 
+static void test_a_status_of_the_upstream_is_told_when_there_is_one(void **state)
+{
+    (void)state;
+    struct turn_bench b;
+    struct owner o;
+    turn_bench_begin(&b, BENCH_RPC_MS, BENCH_TURN_MS);
+    struct trace *trace = begin(&b, &o);
+    turn_bench_run(&b, 'a');
+    turn_bench_complete(&b, 'a',
+                        ",\"status\":\"failed\",\"error\":{\"message\":\"m\",\"codexErrorInfo\":"
+                        "{\"httpConnectionFailed\":{\"httpStatusCode\":401}}}");
+    turn_bench_release(&b, 'a');
+    expect(trace, OPENED "notification turn/completed 401\n"
+                         " turn_end \"failed\" 401\n"
+                         " turn \"releasing\"\n"
+                         "request thread/unsubscribe 4\n"
+                         "response thread/unsubscribe \"ok\" 4\n");
+    trace_unref(trace);
+    turn_bench_end(&b);
+}
+
 /* A size is that of the line as it went over the pipe, with its newline. */
 static void test_sizes_are_those_of_the_lines(void **state)
 {
@@ -235,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_the_interrupt_of_a_client_that_left_is_told),
         cmocka_unit_test(test_a_turn_that_waits_is_told_to_whom_it_serves),
         cmocka_unit_test(test_a_refused_call_and_a_lost_worker_are_told),
+        cmocka_unit_test(test_a_status_of_the_upstream_is_told_when_there_is_one),
         cmocka_unit_test(test_sizes_are_those_of_the_lines),
     };
     json_setup();
