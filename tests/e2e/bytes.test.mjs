@@ -7,7 +7,8 @@ import { Proxy } from './lib/proxy.mjs';
 import { MODEL, ModelStub, steps, stub, user } from './lib/workers.mjs';
 
 const SEED = Number(process.env.E2E_SEED ?? Date.now() % 1_000_000);
-const TEXTS = Number(process.env.E2E_TEXTS ?? (SANITIZED ? 200 : 1000));
+// A thousand in a run of scripts/test, on both builds together.
+const TEXTS = Number(process.env.E2E_TEXTS ?? (SANITIZED ? 200 : 800));
 const AT_ONCE = 8;
 const MiB = 1 << 20;
 

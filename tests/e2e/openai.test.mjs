@@ -1,3 +1,4 @@
+// sanitizers-are-enough: what is said to a client does not depend on the build.
 // The real openai package, unchanged, gets from the real worker what it expects of OpenAI.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
