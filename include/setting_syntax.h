@@ -1,4 +1,4 @@
-/* The form of the settings that are lists of free text. They are cut where their readers cut them (cors.c, models.c,
+/* The form of the settings that are lists of free text. They are cut into entries as by their readers (cors.c, models.c,
  * launch.c), and empty entries are skipped as there. NULL is a list of none, and well formed. Pure. */
 #ifndef SETTING_SYNTAX_H
 #define SETTING_SYNTAX_H

@@ -1,6 +1,8 @@
 /* The form of the settings that are lists of free text. */
 #include "setting_syntax.h"
 
+#include "entries.h"
+
 #include <stddef.h>
 #include <string.h>
 
@@ -10,21 +12,15 @@
 #define BLANKS " \t\r"
 #define PORT_MAX 65535
 
-/* Whether each entry is `valid`; it gets them without the blanks around them, and none that is empty. */
+/* Whether each entry is `valid`. */
 static bool each_is(const char *text, const char *separators, const char *blanks,
                     bool (*valid)(const char *at, size_t len))
 {
-    while (text != NULL && *text != '\0') {
-        text += strspn(text, separators);
-        text += strspn(text, blanks);
-        size_t len = strcspn(text, separators);
-        size_t next = len;
-        while (len != 0 && strchr(blanks, text[len - 1]) != NULL)
-            len--;
-        if (len != 0 && !valid(text, len))
+    const char *entry = NULL;
+    size_t len = 0;
+    while ((entry = entries_next(&text, separators, blanks, &len)) != NULL)
+        if (!valid(entry, len))
             return false;
-        text += next;
-    }
     return true;
 }
 

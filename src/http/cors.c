@@ -1,6 +1,7 @@
 /* Lets pages of chosen origins use the API from a browser. */
 #include "cors.h"
 
+#include "entries.h"
 #include "reply.h"
 #include "url_path.h"
 
@@ -14,14 +15,11 @@ static const h2o_iovec_t *find(h2o_req_t *req, const char *name, size_t len)
 
 static bool listed(const char *origins, h2o_iovec_t origin)
 {
-    while (origins != NULL && *origins != '\0') {
-        origins += strspn(origins, ", ");
-        size_t len = strcspn(origins, ", ");
-        bool all = len == 1 && *origins == '*';
-        if (len != 0 && (all || h2o_memis(origin.base, origin.len, origins, len)))
+    const char *entry = NULL;
+    size_t len = 0;
+    while ((entry = entries_next(&origins, ", ", "", &len)) != NULL)
+        if ((len == 1 && *entry == '*') || h2o_memis(origin.base, origin.len, entry, len))
             return true;
-        origins += len;
-    }
     return false;
 }
 

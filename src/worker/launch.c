@@ -2,6 +2,7 @@
 #include "launch.h"
 
 #include "config.h"
+#include "entries.h"
 #include "file.h"
 #include "mem.h"
 
@@ -97,17 +98,10 @@ static void add_config(struct list *argv, const char *entry)
 static void each_piece(const char *text, const char *separators,
                        void (*take)(struct list *, char *), struct list *list)
 {
-    while (text != NULL && *text != '\0') {
-        text += strspn(text, separators);
-        text += strspn(text, " \t\r");
-        size_t len = strcspn(text, separators);
-        size_t next = len;
-        while (len != 0 && strchr(" \t\r", text[len - 1]) != NULL)
-            len--;
-        if (len != 0)
-            take(list, xstrndup(text, len));
-        text += next;
-    }
+    const char *entry = NULL;
+    size_t len = 0;
+    while ((entry = entries_next(&text, separators, " \t\r", &len)) != NULL)
+        take(list, xstrndup(entry, len));
 }
 
 /* ---- the source ---- */

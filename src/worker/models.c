@@ -2,6 +2,7 @@
 #include "models.h"
 
 #include "clock.h"
+#include "entries.h"
 #include "log.h"
 #include "rpc.h"
 
@@ -54,14 +55,10 @@ static void add_alias(struct models *models, const char *text, size_t len)
 static void each_entry(struct models *models, const char *list,
                        void (*take)(struct models *, const char *, size_t))
 {
-    static const char separators[] = ", \t\r\n";
-    while (list != NULL && *list != '\0') {
-        list += strspn(list, separators);
-        size_t len = strcspn(list, separators);
-        if (len != 0)
-            take(models, list, len);
-        list += len;
-    }
+    const char *entry = NULL;
+    size_t len = 0;
+    while ((entry = entries_next(&list, ", \t\r\n", "", &len)) != NULL)
+        take(models, entry, len);
 }
 
 void models_set_extra(struct models *models, const char *extra)
