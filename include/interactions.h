@@ -7,7 +7,7 @@
 #define INTERACTIONS_H
 
 #include "interaction_files.h"
-#include "prices.h"
+#include "token_counts.h"
 
 #include <stdbool.h>
 #include <stddef.h>

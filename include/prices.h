@@ -7,6 +7,7 @@
 #define PRICES_H
 
 #include "mem.h"
+#include "token_counts.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,14 +17,6 @@
 #define PRICES_FILE_MAX (1024 * 1024) /* bytes */
 #define PRICES_MODEL_MAX 63           /* characters of a model's name */
 #define PRICES_MOST 1e6               /* dollars for a million tokens */
-
-/* Tokens as the upstream counted them: cached is part of prompt, reasoning of completion. */
-struct token_counts {
-    int64_t prompt;
-    int64_t cached;
-    int64_t completion;
-    int64_t reasoning;
-};
 
 struct prices;
 

@@ -15,6 +15,7 @@
 #include "buf.h"
 #include "json.h"
 #include "log.h"
+#include "token_counts.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -53,10 +54,7 @@ struct trace_summary {
     int64_t duration_ms;
     int64_t queue_ms;
     unsigned runs_again;
-    int64_t tokens_prompt;
-    int64_t tokens_cached;
-    int64_t tokens_completion;
-    int64_t tokens_reasoning;
+    struct token_counts tokens;
     uint64_t bytes_in;
     uint64_t bytes_sent;
 };

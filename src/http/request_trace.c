@@ -59,10 +59,7 @@ void request_trace_end(struct reqctx *rc, h2o_req_t *req)
         .duration_ms = reqctx_elapsed_ms(rc),
         .queue_ms = rc->queue_ms,
         .runs_again = rc->runs,
-        .tokens_prompt = rc->usage.input,
-        .tokens_cached = rc->usage.cached,
-        .tokens_completion = rc->usage.output,
-        .tokens_reasoning = rc->usage.reasoning,
+        .tokens = { rc->usage.input, rc->usage.cached, rc->usage.output, rc->usage.reasoning },
         .bytes_in = rc->bytes_in,
         .bytes_sent = req->bytes_sent,
     };

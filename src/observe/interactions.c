@@ -205,16 +205,6 @@ static void put_times(struct buf *out, const struct interaction *i)
         buf_puts(out, ",\"ttfb_ms\":null");
 }
 
-static void put_tokens(struct buf *out, const struct token_counts *t)
-{
-    buf_puts(out, ",\"tokens\":{");
-    json_put_int(out, "prompt", t->prompt);
-    json_put_int(out, "cached", t->cached);
-    json_put_int(out, "completion", t->completion);
-    json_put_int(out, "reasoning", t->reasoning);
-    buf_putc(out, '}');
-}
-
 static void put_line(struct buf *out, const struct interaction *i, const char *timestamp)
 {
     buf_puts(out, "{\"v\":1");
@@ -228,7 +218,7 @@ static void put_line(struct buf *out, const struct interaction *i, const char *t
     json_put_text(out, "outcome", i->outcome);
     json_put_text(out, "error_code", i->error_code);
     json_put_int(out, "tools_used", i->tools_used);
-    put_tokens(out, &i->tokens);
+    token_counts_put(out, &i->tokens);
     put_cost(out, i->cost_usd);
     put_times(out, i);
     if (i->prompt != NULL) {

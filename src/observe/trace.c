@@ -310,12 +310,7 @@ static void write_summary(const struct trace_record *r, const struct trace_summa
     json_put_int(out, "duration_ms", s->duration_ms);
     json_put_int(out, "queue_ms", s->queue_ms);
     json_put_int(out, "runs_again", s->runs_again);
-    buf_puts(out, ",\"tokens\":{");
-    json_put_int(out, "prompt", s->tokens_prompt);
-    json_put_int(out, "cached", s->tokens_cached);
-    json_put_int(out, "completion", s->tokens_completion);
-    json_put_int(out, "reasoning", s->tokens_reasoning);
-    buf_putc(out, '}');
+    token_counts_put(out, &s->tokens);
     json_put_int(out, "bytes_in", (int64_t)s->bytes_in);
     json_put_int(out, "bytes_sent", (int64_t)s->bytes_sent);
     json_put_int(out, "events_dropped", (int64_t)r->dropped);

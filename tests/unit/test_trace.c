@@ -22,10 +22,7 @@ static const struct trace_summary summary = {
     .duration_ms = 1234,
     .queue_ms = 5,
     .runs_again = 1,
-    .tokens_prompt = 1,
-    .tokens_cached = 2,
-    .tokens_completion = 3,
-    .tokens_reasoning = 4,
+    .tokens = { 1, 2, 3, 4 },
     .bytes_in = 10,
     .bytes_sent = 20,
 };
